@@ -1,0 +1,1 @@
+"""The coordinator: owns the queue and decides which printer prints what."""

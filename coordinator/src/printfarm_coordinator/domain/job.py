@@ -1,0 +1,119 @@
+"""A job: what a client asked for, and how much of it is still owed."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+MAX_QUANTITY = 1_000_000
+MAX_PARTS_PER_PLATE = 10_000
+MAX_RETRIES = 1_000
+PRIORITY_RANGE = range(-100, 101)
+
+
+class JobState(StrEnum):
+    """Where a job stands; spelled as in the API."""
+
+    RECEIVED = "received"
+    PREPARING = "preparing"
+    QUEUED = "queued"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """No event changes it any more (I15)."""
+        return self in FINAL_JOB_STATES
+
+
+FINAL_JOB_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a printer must be or hold. ``None`` and empty ask nothing. Lengths in millimetres."""
+
+    min_x_mm: float = 0.0
+    min_y_mm: float = 0.0
+    min_z_mm: float = 0.0
+    nozzle_diameter_mm: float | None = None
+    material: str | None = None
+    colour: str | None = None
+    tags: tuple[str, ...] = ()
+    printer_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the job table. Times in microseconds since the epoch, by the database's clock."""
+
+    job_id: str
+    name: str
+    client: str
+    artifact_sha256: str
+    quantity: int
+    parts_per_plate: int
+    priority: int
+    due_at: int | None
+    requirements: Requirements
+    max_retries: int
+    estimated_seconds: float | None
+    created_at: int
+    updated_at: int
+    state: JobState = JobState.QUEUED
+    cancel_requested: bool = False
+    good_parts: int = 0
+    # Parts on plates that are active or wait for a verdict, and how many runs are active.
+    pending_parts: int = 0
+    active_runs: int = 0
+    failed_runs: int = 0
+    # A person, or a cancel at the machine, keeps more runs from starting.
+    held: bool = False
+    hold_reason: str = ""
+    failure_reason: str = ""
+    ended_at: int | None = None
+    version: int = 1
+
+
+def parts_owed(job: Job) -> int:
+    """Parts for which no run is under way, waits for a verdict, or was good; 0 when nothing more may be printed."""
+    if job.state.is_final or job.cancel_requested or job.held or retries_exhausted(job):
+        return 0
+    return max(0, job.quantity - job.good_parts - job.pending_parts)
+
+
+def retries_exhausted(job: Job) -> bool:
+    """More runs failed or were rejected than the job allows."""
+    return job.failed_runs > job.max_retries
+
+
+def settled(job: Job, now: int) -> Job:
+    """The job with the state that its counts prove. Final states stay (I15)."""
+    state = _state_of(job)
+    if state is job.state:
+        return job if job.updated_at == now else replace(job, updated_at=now)
+    ended = now if state.is_final else None
+    reason = f"{job.failed_runs} runs failed, {job.max_retries} retries were allowed" if state is JobState.FAILED else ""
+    return replace(job, state=state, ended_at=ended, failure_reason=reason, updated_at=now)
+
+
+def _state_of(job: Job) -> JobState:
+    if job.state.is_final:
+        return job.state
+    if job.good_parts >= job.quantity:
+        return JobState.COMPLETED
+    if job.cancel_requested:
+        return JobState.CANCELLED if job.active_runs == 0 else JobState.ACTIVE
+    if job.active_runs or job.pending_parts:
+        return JobState.ACTIVE
+    return JobState.FAILED if retries_exhausted(job) else JobState.QUEUED
+
+
+def completed_fraction(job: Job, active_progress: float) -> float:
+    """0..1: good parts, parts that wait for a verdict, and the progress of active plates, of the quantity.
+
+    ``active_progress`` is the sum over active runs of progress x parts.
+    """
+    if job.state is JobState.COMPLETED:
+        return 1.0
+    return max(0.0, min(1.0, (job.good_parts + active_progress) / job.quantity))

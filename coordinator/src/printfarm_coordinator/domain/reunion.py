@@ -1,0 +1,104 @@
+"""What an agent's Hello proves about the runs and the epochs of its printers."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from .events import DomainEvent
+from .printer import Bed, BedState, Printer, PrinterState
+from .run import BEFORE_AUTHORITY, Run, RunState
+from .slice import Slice, entered, printer_event
+
+# A database restored from a backup is behind its agents; so far it is believed and caught up with. Beyond, it is an attack
+# or a fault, and catching up would burn epochs for ever.
+LARGEST_BELIEVED_LEAD = 1_000
+
+
+class LocalStage(StrEnum):
+    """The agent's own stage of a run, as journalled."""
+
+    FETCHING = "fetching"
+    ACCEPTED = "accepted"
+    AUTHORISING = "authorising"
+    STARTING = "starting"
+    PRINTING = "printing"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    START_UNKNOWN = "start_unknown"
+    DONE = "done"
+
+
+_ON_THE_PRINTER = {
+    LocalStage.STARTING: RunState.STARTING,
+    LocalStage.PRINTING: RunState.PRINTING,
+    LocalStage.PAUSED: RunState.PAUSED,
+    LocalStage.FINISHING: RunState.FINISHING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PrinterReport:
+    """One printer as its agent knows it when it says Hello."""
+
+    max_epoch: int
+    observed_state: PrinterState
+    local_run_id: str | None = None
+    local_epoch: int = 0
+    local_stage: LocalStage | None = None
+
+
+def epoch_is_believable(printer: Printer, report: PrinterReport) -> bool:
+    """Bad input 70: a lead of the agent's journal over the database is believed only so far."""
+    return report.max_epoch <= printer.epoch + LARGEST_BELIEVED_LEAD
+
+
+def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Printer, tuple[DomainEvent, ...]]:
+    """The printer after Hello: seen again; its epoch never behind the agent's; locked where the two disagree too far."""
+    agent = printer.agent_id
+    printer = replace(printer, observed_state=report.observed_state, updated_at=now)
+    if not epoch_is_believable(printer, report):
+        reason = f"its agent claims epoch {report.max_epoch}, the database knows {printer.epoch}"
+        locked = replace(printer, locked=True, lock_reason=reason)
+        return locked, (printer_event(locked, "quarantined", agent, claimed_epoch=str(report.max_epoch)),)
+    if report.max_epoch > printer.epoch:
+        caught_up = replace(printer, epoch=report.max_epoch)
+        return caught_up, (printer_event(caught_up, "epoch_raised", agent, from_epoch=printer.epoch, epoch=report.max_epoch),)
+    if _prints_a_run_that_is_over(printer, report):
+        reason = f"it still holds run {report.local_run_id}, which is over for the coordinator"
+        bed = Bed(BedState.UNKNOWN, None, report.local_run_id, agent, now)
+        locked = replace(printer, locked=True, lock_reason=reason, bed=bed)
+        return locked, (printer_event(locked, "locked", agent, reason=reason),)
+    return printer, ()
+
+
+def _prints_a_run_that_is_over(printer: Printer, report: PrinterReport) -> bool:
+    on_the_printer = report.local_stage in _ON_THE_PRINTER
+    return on_the_printer and report.local_run_id != printer.active_run_id
+
+
+def greet_run(held: Slice, report: PrinterReport, now: int) -> Slice:
+    """The active run after Hello. Only an unconfirmed run moves: others wait for their events."""
+    run = held.run
+    if held.printer.epoch > run.epoch and run.state is not RunState.UNCONFIRMED:
+        why = "the agent knows a later epoch than the database: its last changes were lost"
+        return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code="database_behind", reason=why)
+    if run.state is not RunState.UNCONFIRMED or run.reason_code == "database_behind":
+        return held
+    target = _proven_state(run, report)
+    return held if target is None else entered(held, target, now, run.agent_id)
+
+
+def _proven_state(run: Run, report: PrinterReport) -> RunState | None:
+    same_run = report.local_run_id == run.run_id and report.local_epoch == run.epoch
+    if not same_run:
+        never_seen = report.max_epoch < run.epoch and run.unconfirmed_from is RunState.OFFERED
+        return RunState.OFFERED if never_seen else None
+    stage = report.local_stage
+    if stage in _ON_THE_PRINTER:
+        return _ON_THE_PRINTER[stage]
+    if run.bed_token is not None:
+        # Authorised: the agent either starts it, or journals that it never will.
+        return RunState.AUTHORISED if stage in (LocalStage.ACCEPTED, LocalStage.AUTHORISING) else None
+    if stage is LocalStage.FETCHING:
+        return RunState.OFFERED
+    known = run.unconfirmed_from in BEFORE_AUTHORITY
+    return RunState.ACCEPTED if known and stage in (LocalStage.ACCEPTED, LocalStage.AUTHORISING) else None

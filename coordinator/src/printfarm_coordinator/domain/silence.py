@@ -1,0 +1,61 @@
+"""Whom silence makes unreachable, and when the coordinator must blame itself instead (I10, I19)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from .printer import Printer, PrinterState
+from .run import RunState
+from .slice import Slice, entered
+
+MASS_SILENCE_WINDOW_US = 60_000_000
+FEWEST_FOR_MASS_SILENCE = 3
+MASS_SILENCE_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An agent's lease in database time."""
+
+    agent_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """Until when no agent is declared unreachable and nothing is offered, because the fault may be ours."""
+
+    until: int = 0
+
+    def is_on(self, now: int) -> bool:
+        """Nothing may be concluded from silence at this moment."""
+        return now < self.until
+
+
+def expired(leases: Iterable[Lease], now: int) -> list[str]:
+    """The agents whose lease ran out."""
+    return [lease.agent_id for lease in leases if lease.expires_at <= now]
+
+
+def is_mass_silence(leases: Iterable[Lease], now: int) -> bool:
+    """At least max(3, 30 %) of the connected agents fell silent within the last minute."""
+    known = list(leases)
+    fresh = [lease for lease in known if now - MASS_SILENCE_WINDOW_US < lease.expires_at <= now]
+    return len(fresh) >= max(FEWEST_FOR_MASS_SILENCE, MASS_SILENCE_SHARE * len(known))
+
+
+def braked(brake: Brake, now: int, lease_us: int) -> Brake:
+    """The brake pulled, or kept pulled: two leases from now."""
+    return Brake(max(brake.until, now + 2 * lease_us))
+
+
+def lost(held: Slice, now: int) -> Slice:
+    """The active run of an agent that is out of reach: unconfirmed, and nothing is started in its place."""
+    if held.run.state is RunState.UNCONFIRMED:
+        return held
+    why = f"agent {held.run.agent_id} is out of reach"
+    return entered(held, RunState.UNCONFIRMED, now, "coordinator", code="agent_unreachable", reason=why)
+
+
+def lost_printer(printer: Printer, now: int) -> Printer:
+    """A printer of an agent that is out of reach."""
+    return replace(printer, observed_state=PrinterState.OFFLINE, updated_at=now)
