@@ -1,0 +1,56 @@
+"""Makes the locks anew: versions and hashes, without any address in them. Run by ``make lock``.
+
+The parts themselves are left out: they are installed from this tree, after what they need.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+PARTS = {
+    "agent": ("proto", "agent"),
+    "server": ("proto", "coordinator", "gateway", "agent", "deploy/standalone"),
+}
+INDEX = "UV_DEFAULT_INDEX"
+
+
+def needs(part: str) -> list[str]:
+    """What a part needs of others, our own parts left out."""
+    project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
+    return [need for need in project["dependencies"] if not need.startswith("printfarm-")]
+
+
+def compile_lock(name: str, wanted: list[str], constraints: list[Path]) -> None:
+    """Writes ``<name>.txt``. Addresses of the machine that runs it stay out."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PIP_") and not k.startswith("UV_")}
+    if INDEX in os.environ:
+        kept[INDEX] = os.environ[INDEX]
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as file:
+        file.write("\n".join(sorted(set(wanted))) + "\n")
+        file.flush()
+        command = [str(Path(sys.executable).parent / "uv"), "pip", "compile", "--quiet", "--universal"]
+        command += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+        command += ["--no-emit-index-url", "--no-emit-find-links", file.name, "-o", str(HERE / f"{name}.txt")]
+        for constraint in constraints:
+            command += ["-c", str(constraint)]
+        subprocess.run(command, check=True, env=kept | {"UV_NO_CONFIG": "1"})
+
+
+def main() -> None:
+    """All locks; each agrees with those before it."""
+    server = [need for part in PARTS["server"] for need in needs(part)]
+    compile_lock("server", server, [])
+    compile_lock("agent", [need for part in PARTS["agent"] for need in needs(part)], [HERE / "server.txt"])
+    build = (HERE / "build.in").read_text().splitlines()
+    compile_lock("build", build, [])
+    dev = (HERE / "dev.in").read_text().splitlines()
+    compile_lock("dev", [*server, *dev], [HERE / "server.txt"])
+
+
+if __name__ == "__main__":
+    main()
