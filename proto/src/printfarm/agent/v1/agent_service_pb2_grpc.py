@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.agent.v1 import agent_service_pb2 as printfarm_dot_agent_dot_v1_dot_agent__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class AgentServiceStub:
+class AgentServiceStub(object):
     """The coordinator's side towards agents. Mutual TLS; the agent's id is the URI SAN of its certificate, never a field.
     proto/PROTOCOL.md tells the whole conversation and why it is safe.
 
@@ -71,7 +71,7 @@ class AgentServiceStub:
                 _registered_method=True)
 
 
-class AgentServiceServicer:
+class AgentServiceServicer(object):
     """The coordinator's side towards agents. Mutual TLS; the agent's id is the URI SAN of its certificate, never a field.
     proto/PROTOCOL.md tells the whole conversation and why it is safe.
 
@@ -171,7 +171,7 @@ def add_AgentServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AgentService:
+class AgentService(object):
     """The coordinator's side towards agents. Mutual TLS; the agent's id is the URI SAN of its certificate, never a field.
     proto/PROTOCOL.md tells the whole conversation and why it is safe.
 

@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.agent.v1 import enrollment_service_pb2 as printfarm_dot_agent_dot_v1_dot_enrollment__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class EnrollmentServiceStub:
+class EnrollmentServiceStub(object):
     """How an agent gets its first certificate. Served on a listener of its own, the only one open without a client certificate.
     """
 
@@ -42,7 +42,7 @@ class EnrollmentServiceStub:
                 _registered_method=True)
 
 
-class EnrollmentServiceServicer:
+class EnrollmentServiceServicer(object):
     """How an agent gets its first certificate. Served on a listener of its own, the only one open without a client certificate.
     """
 
@@ -71,7 +71,7 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class EnrollmentService:
+class EnrollmentService(object):
     """How an agent gets its first certificate. Served on a listener of its own, the only one open without a client certificate.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import access_service_pb2 as printfarm_dot_control_dot_v1_dot_access__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class AccessServiceStub:
+class AccessServiceStub(object):
     """Keys and users. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL.
     """
 
@@ -80,9 +80,14 @@ class AccessServiceStub:
                 request_serializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.UpdateUserRequest.SerializeToString,
                 response_deserializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.UpdateUserResponse.FromString,
                 _registered_method=True)
+        self.LogOut = channel.unary_unary(
+                '/printfarm.control.v1.AccessService/LogOut',
+                request_serializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.LogOutRequest.SerializeToString,
+                response_deserializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.LogOutResponse.FromString,
+                _registered_method=True)
 
 
-class AccessServiceServicer:
+class AccessServiceServicer(object):
     """Keys and users. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL.
     """
 
@@ -149,6 +154,14 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LogOut(self, request, context):
+        """Logs a user out: all tokens given so far are void. People may do it to themselves, administrators to anybody.
+        Errors: PERMISSION_DENIED, NOT_FOUND. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -197,6 +210,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     request_deserializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.UpdateUserRequest.FromString,
                     response_serializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.UpdateUserResponse.SerializeToString,
             ),
+            'LogOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogOut,
+                    request_deserializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.LogOutRequest.FromString,
+                    response_serializer=printfarm_dot_control_dot_v1_dot_access__service__pb2.LogOutResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'printfarm.control.v1.AccessService', rpc_method_handlers)
@@ -205,7 +223,7 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AccessService:
+class AccessService(object):
     """Keys and users. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL.
     """
 
@@ -442,6 +460,33 @@ class AccessService:
             '/printfarm.control.v1.AccessService/UpdateUser',
             printfarm_dot_control_dot_v1_dot_access__service__pb2.UpdateUserRequest.SerializeToString,
             printfarm_dot_control_dot_v1_dot_access__service__pb2.UpdateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/printfarm.control.v1.AccessService/LogOut',
+            printfarm_dot_control_dot_v1_dot_access__service__pb2.LogOutRequest.SerializeToString,
+            printfarm_dot_control_dot_v1_dot_access__service__pb2.LogOutResponse.FromString,
             options,
             channel_credentials,
             insecure,

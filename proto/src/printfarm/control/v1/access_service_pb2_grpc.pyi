@@ -51,6 +51,10 @@ class AccessServiceStub:
     """May be repeated."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.UpdateUserRequest, _access_service_pb2.UpdateUserResponse]
     """Changes role, password or disabled. Errors: NOT_FOUND. May be repeated."""
+    LogOut: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.LogOutRequest, _access_service_pb2.LogOutResponse]
+    """Logs a user out: all tokens given so far are void. People may do it to themselves, administrators to anybody.
+    Errors: PERMISSION_DENIED, NOT_FOUND. May be repeated.
+    """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -75,6 +79,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """May be repeated."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_access_service_pb2.UpdateUserRequest, _access_service_pb2.UpdateUserResponse]  # type: ignore[assignment]
     """Changes role, password or disabled. Errors: NOT_FOUND. May be repeated."""
+    LogOut: _aio.UnaryUnaryMultiCallable[_access_service_pb2.LogOutRequest, _access_service_pb2.LogOutResponse]  # type: ignore[assignment]
+    """Logs a user out: all tokens given so far are void. People may do it to themselves, administrators to anybody.
+    Errors: PERMISSION_DENIED, NOT_FOUND. May be repeated.
+    """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keys and users. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL."""
@@ -150,5 +158,15 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.UpdateUserResponse, _abc.Awaitable[_access_service_pb2.UpdateUserResponse]]:
         """Changes role, password or disabled. Errors: NOT_FOUND. May be repeated."""
+
+    @_abc_1.abstractmethod
+    def LogOut(
+        self,
+        request: _access_service_pb2.LogOutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.LogOutResponse, _abc.Awaitable[_access_service_pb2.LogOutResponse]]:
+        """Logs a user out: all tokens given so far are void. People may do it to themselves, administrators to anybody.
+        Errors: PERMISSION_DENIED, NOT_FOUND. May be repeated.
+        """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

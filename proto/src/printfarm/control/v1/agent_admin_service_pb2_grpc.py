@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import agent_admin_service_pb2 as printfarm_dot_control_dot_v1_dot_agent__admin__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class AgentAdminServiceStub:
+class AgentAdminServiceStub(object):
     """Agents and their enrolment.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE and INTERNAL.
     """
@@ -63,7 +63,7 @@ class AgentAdminServiceStub:
                 _registered_method=True)
 
 
-class AgentAdminServiceServicer:
+class AgentAdminServiceServicer(object):
     """Agents and their enrolment.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE and INTERNAL.
     """
@@ -139,7 +139,7 @@ def add_AgentAdminServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AgentAdminService:
+class AgentAdminService(object):
     """Agents and their enrolment.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE and INTERNAL.
     """

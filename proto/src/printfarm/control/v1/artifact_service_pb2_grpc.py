@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import artifact_service_pb2 as printfarm_dot_control_dot_v1_dot_artifact__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class ArtifactServiceStub:
+class ArtifactServiceStub(object):
     """Files. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE, STORAGE_FULL and INTERNAL.
     """
 
@@ -82,7 +82,7 @@ class ArtifactServiceStub:
                 _registered_method=True)
 
 
-class ArtifactServiceServicer:
+class ArtifactServiceServicer(object):
     """Files. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE, STORAGE_FULL and INTERNAL.
     """
 
@@ -208,7 +208,7 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ArtifactService:
+class ArtifactService(object):
     """Files. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE, STORAGE_FULL and INTERNAL.
     """
 

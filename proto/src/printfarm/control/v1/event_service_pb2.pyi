@@ -83,6 +83,7 @@ class ListEventsRequest(_message.Message):
     TYPES_FIELD_NUMBER: _builtins.int
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     after_position: _builtins.int
+    """As in WatchRequest."""
     page_size: _builtins.int
     """1..500; 0 stands for 50."""
     subject_id: _builtins.str

@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import event_service_pb2 as printfarm_dot_control_dot_v1_dot_event__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class EventServiceStub:
+class EventServiceStub(object):
     """The farm's committed facts, in order.
     """
 
@@ -47,7 +47,7 @@ class EventServiceStub:
                 _registered_method=True)
 
 
-class EventServiceServicer:
+class EventServiceServicer(object):
     """The farm's committed facts, in order.
     """
 
@@ -87,7 +87,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class EventService:
+class EventService(object):
     """The farm's committed facts, in order.
     """
 

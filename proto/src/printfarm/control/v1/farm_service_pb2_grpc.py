@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import farm_service_pb2 as printfarm_dot_control_dot_v1_dot_farm__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class FarmServiceStub:
+class FarmServiceStub(object):
     """Figures over the whole farm.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL, and may be repeated.
     """
@@ -58,7 +58,7 @@ class FarmServiceStub:
                 _registered_method=True)
 
 
-class FarmServiceServicer:
+class FarmServiceServicer(object):
     """Figures over the whole farm.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL, and may be repeated.
     """
@@ -119,7 +119,7 @@ def add_FarmServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class FarmService:
+class FarmService(object):
     """Figures over the whole farm.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE and INTERNAL, and may be repeated.
     """

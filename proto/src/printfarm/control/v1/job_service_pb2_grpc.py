@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import job_service_pb2 as printfarm_dot_control_dot_v1_dot_job__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class JobServiceStub:
+class JobServiceStub(object):
     """Jobs: what clients asked for.
 
     Every error carries google.rpc.Status details with an ErrorInfo whose reason is the code named here. All methods may answer
@@ -63,6 +63,16 @@ class JobServiceStub:
                 request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.HoldJob = channel.unary_unary(
+                '/printfarm.control.v1.JobService/HoldJob',
+                request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.HoldJobRequest.SerializeToString,
+                response_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.HoldJobResponse.FromString,
+                _registered_method=True)
+        self.ReleaseJob = channel.unary_unary(
+                '/printfarm.control.v1.JobService/ReleaseJob',
+                request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.ReleaseJobRequest.SerializeToString,
+                response_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.ReleaseJobResponse.FromString,
+                _registered_method=True)
         self.AssignJob = channel.unary_unary(
                 '/printfarm.control.v1.JobService/AssignJob',
                 request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobRequest.SerializeToString,
@@ -75,7 +85,7 @@ class JobServiceStub:
                 _registered_method=True)
 
 
-class JobServiceServicer:
+class JobServiceServicer(object):
     """Jobs: what clients asked for.
 
     Every error carries google.rpc.Status details with an ErrorInfo whose reason is the code named here. All methods may answer
@@ -117,6 +127,20 @@ class JobServiceServicer:
         """Wants the job cancelled. The result is seen in the job: CANCELLED at once where no run may have started, else
         cancel_requested until each agent proved that its run stopped. Errors: NOT_FOUND, ILLEGAL_STATE if completed or failed.
         May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldJob(self, request, context):
+        """Keeps more of the job from starting; runs under way go on. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseJob(self, request, context):
+        """Ends a hold. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,6 +189,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
                     response_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.CancelJobResponse.SerializeToString,
             ),
+            'HoldJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldJob,
+                    request_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.HoldJobRequest.FromString,
+                    response_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.HoldJobResponse.SerializeToString,
+            ),
+            'ReleaseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseJob,
+                    request_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.ReleaseJobRequest.FromString,
+                    response_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.ReleaseJobResponse.SerializeToString,
+            ),
             'AssignJob': grpc.unary_unary_rpc_method_handler(
                     servicer.AssignJob,
                     request_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobRequest.FromString,
@@ -183,7 +217,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class JobService:
+class JobService(object):
     """Jobs: what clients asked for.
 
     Every error carries google.rpc.Status details with an ErrorInfo whose reason is the code named here. All methods may answer
@@ -315,6 +349,60 @@ class JobService:
             '/printfarm.control.v1.JobService/CancelJob',
             printfarm_dot_control_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
             printfarm_dot_control_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/printfarm.control.v1.JobService/HoldJob',
+            printfarm_dot_control_dot_v1_dot_job__service__pb2.HoldJobRequest.SerializeToString,
+            printfarm_dot_control_dot_v1_dot_job__service__pb2.HoldJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/printfarm.control.v1.JobService/ReleaseJob',
+            printfarm_dot_control_dot_v1_dot_job__service__pb2.ReleaseJobRequest.SerializeToString,
+            printfarm_dot_control_dot_v1_dot_job__service__pb2.ReleaseJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class JobServiceStub:
     cancel_requested until each agent proved that its run stopped. Errors: NOT_FOUND, ILLEGAL_STATE if completed or failed.
     May be repeated.
     """
+    HoldJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.HoldJobRequest, _job_service_pb2.HoldJobResponse]
+    """Keeps more of the job from starting; runs under way go on. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated."""
+    ReleaseJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ReleaseJobRequest, _job_service_pb2.ReleaseJobResponse]
+    """Ends a hold. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated."""
     AssignJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.AssignJobRequest, _job_service_pb2.AssignJobResponse]
     """Puts a waiting job on a given printer now. Errors: NOT_FOUND, ILLEGAL_STATE, PRINTER_NOT_ELIGIBLE (with the reasons).
     May be repeated with the same idempotency key.
@@ -89,6 +93,10 @@ class JobServiceAsyncStub(JobServiceStub):
     cancel_requested until each agent proved that its run stopped. Errors: NOT_FOUND, ILLEGAL_STATE if completed or failed.
     May be repeated.
     """
+    HoldJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.HoldJobRequest, _job_service_pb2.HoldJobResponse]  # type: ignore[assignment]
+    """Keeps more of the job from starting; runs under way go on. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated."""
+    ReleaseJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ReleaseJobRequest, _job_service_pb2.ReleaseJobResponse]  # type: ignore[assignment]
+    """Ends a hold. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated."""
     AssignJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AssignJobRequest, _job_service_pb2.AssignJobResponse]  # type: ignore[assignment]
     """Puts a waiting job on a given printer now. Errors: NOT_FOUND, ILLEGAL_STATE, PRINTER_NOT_ELIGIBLE (with the reasons).
     May be repeated with the same idempotency key.
@@ -150,6 +158,22 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         cancel_requested until each agent proved that its run stopped. Errors: NOT_FOUND, ILLEGAL_STATE if completed or failed.
         May be repeated.
         """
+
+    @_abc_1.abstractmethod
+    def HoldJob(
+        self,
+        request: _job_service_pb2.HoldJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.HoldJobResponse, _abc.Awaitable[_job_service_pb2.HoldJobResponse]]:
+        """Keeps more of the job from starting; runs under way go on. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated."""
+
+    @_abc_1.abstractmethod
+    def ReleaseJob(
+        self,
+        request: _job_service_pb2.ReleaseJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ReleaseJobResponse, _abc.Awaitable[_job_service_pb2.ReleaseJobResponse]]:
+        """Ends a hold. Errors: NOT_FOUND, ILLEGAL_STATE if final. May be repeated."""
 
     @_abc_1.abstractmethod
     def AssignJob(

@@ -5,7 +5,7 @@ import warnings
 
 from printfarm.control.v1 import printer_service_pb2 as printfarm_dot_control_dot_v1_dot_printer__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class PrinterServiceStub:
+class PrinterServiceStub(object):
     """Printers and their gates. Printers are declared by their agents; names, abilities that the machine cannot tell and tags may be
     set here, and a word set here wins over the agent's.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE and INTERNAL.
@@ -74,7 +74,7 @@ class PrinterServiceStub:
                 _registered_method=True)
 
 
-class PrinterServiceServicer:
+class PrinterServiceServicer(object):
     """Printers and their gates. Printers are declared by their agents; names, abilities that the machine cannot tell and tags may be
     set here, and a word set here wins over the agent's.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE and INTERNAL.
@@ -178,7 +178,7 @@ def add_PrinterServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class PrinterService:
+class PrinterService(object):
     """Printers and their gates. Printers are declared by their agents; names, abilities that the machine cannot tell and tags may be
     set here, and a word set here wins over the agent's.
     All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE and INTERNAL.

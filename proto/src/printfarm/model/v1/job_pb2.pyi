@@ -148,6 +148,8 @@ class Job(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    HOLD_REASON_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     name: _builtins.str
     state: Global___JobState.ValueType
@@ -174,6 +176,9 @@ class Job(_message.Message):
     """Who submitted it: the principal's name."""
     version: _builtins.int
     """Grows with every change; sent back on update to lose against newer changes."""
+    held: _builtins.bool
+    """A person, or a cancel at the machine, keeps more of it from starting. Runs under way go on."""
+    hold_reason: _builtins.str
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact: ...
     @_builtins.property
@@ -219,10 +224,12 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.int = ...,
+        held: _builtins.bool = ...,
+        hold_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "requirements", b"requirements", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
