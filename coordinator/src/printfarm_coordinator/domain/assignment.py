@@ -95,10 +95,22 @@ def offer(job: Job, candidate: Candidate, run_id: str, now: int, *, actor: str, 
     if not parts_owed(job):
         raise IllegalState(f"the job owes no parts: it is {'held' if job.held else job.state.value}")
     if found := obstacles(job, candidate, now):
-        raise RuleError("PRINTER_NOT_ELIGIBLE", "; ".join(o.explanation for o in found), codes=",".join(o.code for o in found))
+        raise RuleError(
+            "PRINTER_NOT_ELIGIBLE", "; ".join(o.explanation for o in found), codes=",".join(o.code for o in found)
+        )
     printer = candidate.printer
     epoch = printer.epoch + 1
-    run = Run(run_id, job.job_id, printer.printer_id, printer.agent_id, epoch, job.parts_per_plate, now, now, retry_of=retry_of)
+    run = Run(
+        run_id,
+        job.job_id,
+        printer.printer_id,
+        printer.agent_id,
+        epoch,
+        job.parts_per_plate,
+        now,
+        now,
+        retry_of=retry_of,
+    )
     taken = replace(printer, epoch=epoch, active_run_id=run_id, updated_at=now)
     counted = replace(job, active_runs=job.active_runs + 1, pending_parts=job.pending_parts + run.parts)
     return with_job(Slice(job, run, taken, events=(run_event(run, "offered", actor),)), counted, now, actor)

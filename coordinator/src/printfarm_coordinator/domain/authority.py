@@ -3,7 +3,10 @@
 from dataclasses import dataclass, replace
 
 from .errors import RuleError
-from .run import Run, RunState
+from .events import AuditEntry
+from .inbox import holds_printer, is_believed
+from .printer import Printer
+from .run import RunState
 from .slice import Slice, occupied_by, run_event
 
 
@@ -17,18 +20,13 @@ class AuthorityRequest:
     bed_token: str
 
 
-def is_current(run: Run, epoch: int, agent_id: str) -> bool:
-    """I6: an agent's word on a run counts only under the run's own epoch and from the run's own agent."""
-    return run.epoch == epoch and run.agent_id == agent_id
-
-
 def authorise(held: Slice, request: AuthorityRequest, now: int) -> Slice:
     """The run authorised; unchanged if this very request was granted before.
 
     Raises RuleError NOT_YET (ask again), or STALE_EPOCH, FENCED, CANCEL_REQUESTED, BED_NOT_CLEAR: it will never start.
     """
     run, printer = held.run, held.printer
-    if not is_current(run, request.epoch, request.agent_id) or printer.epoch != run.epoch:
+    if not is_believed(run, request.agent_id, request.epoch) or not holds_printer(run, printer):
         raise RuleError("STALE_EPOCH", f"the run's epoch is {run.epoch}, the printer's {printer.epoch}")
     if run.cancel_requested:
         raise RuleError("CANCEL_REQUESTED", "the run is being cancelled")
@@ -37,7 +35,7 @@ def authorise(held: Slice, request: AuthorityRequest, now: int) -> Slice:
             return held
         raise RuleError("FENCED", "the run was authorised under another nonce")
     _refuse_unless_open(held)
-    if printer.bed.token is None or printer.bed.token != request.bed_token:
+    if not _is_bed_token(printer, request.bed_token):
         raise RuleError("BED_NOT_CLEAR", f"the bed is {printer.bed.state}")
     granted = replace(
         run,
@@ -48,9 +46,15 @@ def authorise(held: Slice, request: AuthorityRequest, now: int) -> Slice:
         updated_at=now,
     )
     event = run_event(granted, "authorised", run.agent_id)
+    # Who moves and heats the machine, and why, is on record before the agent hears of it (I21).
+    entry = AuditEntry("run.start", "run", run.run_id, held.job.client, f"job {run.job_id}", run.epoch)
     # Pessimistic from here on: only evidence gives the bed back.
     taken = replace(printer, bed=occupied_by(run, now), updated_at=now)
-    return replace(held, run=granted, printer=taken, events=(*held.events, event))
+    return replace(held, run=granted, printer=taken, events=(*held.events, event), audit=(*held.audit, entry))
+
+
+def _is_bed_token(printer: Printer, token: str) -> bool:
+    return printer.bed.token is not None and printer.bed.token == token
 
 
 def _refuse_unless_open(held: Slice) -> None:

@@ -93,7 +93,9 @@ def settled(job: Job, now: int) -> Job:
     if state is job.state:
         return job if job.updated_at == now else replace(job, updated_at=now)
     ended = now if state.is_final else None
-    reason = f"{job.failed_runs} runs failed, {job.max_retries} retries were allowed" if state is JobState.FAILED else ""
+    reason = (
+        f"{job.failed_runs} runs failed, {job.max_retries} retries were allowed" if state is JobState.FAILED else ""
+    )
     return replace(job, state=state, ended_at=ended, failure_reason=reason, updated_at=now)
 
 

@@ -35,7 +35,7 @@ def apply_report(held: Slice, report: Report, now: int, new_token: str) -> Slice
     if target is RunState.FENCED:
         return _fence(held, report, now, new_token)
     if target is RunState.CANCELLED:
-        return _cancel(held, report, now)
+        return _cancel(held, report, now, new_token)
     return _fail(held, report, now)
 
 
@@ -44,7 +44,8 @@ def _go_on(held: Slice, report: Report, target: RunState, now: int) -> Slice:
     after = held
     if target is not held.run.state:
         after = entered(held, target, now, agent, code=report.code, reason=report.reason)
-    if report.fact is Fact.ACCEPTED:
+    if report.fact is Fact.STARTED:
+        # Only a start ends the rest: a printer that accepts and never starts must not be asked again and again.
         after = replace(after, printer=replace(after.printer, refusals=0, backoff_until=0))
     if report.fact is Fact.START_UNKNOWN:
         after = replace(after, run=replace(after.run, reason_code="start_unknown"))
@@ -89,10 +90,14 @@ def _rested(printer: Printer, now: int) -> Printer:
     return replace(printer, refusals=refusals, backoff_until=now + pause)
 
 
-def _cancel(held: Slice, report: Report, now: int) -> Slice:
+def _cancel(held: Slice, report: Report, now: int, new_token: str) -> Slice:
     run = held.run
-    touched = run.bed_token is not None or run.started_at is not None
-    bed = occupied_by(run, now) if touched else held.printer.bed
+    bed = occupied_by(run, now)
+    if run.bed_token is None and run.started_at is None:
+        bed = held.printer.bed
+    elif RunState.AUTHORISED in (run.state, run.unconfirmed_from):
+        # Its journal is applied in order, and has no start in it: nothing was put on the plate.
+        bed = Bed(BedState.CLEAR, new_token, None, run.agent_id, now)
     code = "local_override" if report.by_machine else report.code or "cancelled"
     after = ended(held, RunState.CANCELLED, now, run.agent_id, bed=bed, code=code, reason=report.reason)
     if not report.by_machine or after.job.state.is_final:

@@ -44,6 +44,8 @@ class PrinterReport:
     local_run_id: str | None = None
     local_epoch: int = 0
     local_stage: LocalStage | None = None
+    # The agent began a new journal: what the old one knew of starts is lost.
+    journal_lost: bool = False
 
 
 def epoch_is_believable(printer: Printer, report: PrinterReport) -> bool:
@@ -59,15 +61,18 @@ def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Pr
         reason = f"its agent claims epoch {report.max_epoch}, the database knows {printer.epoch}"
         locked = replace(printer, locked=True, lock_reason=reason)
         return locked, (printer_event(locked, "quarantined", agent, claimed_epoch=str(report.max_epoch)),)
+    events: list[DomainEvent] = []
     if report.max_epoch > printer.epoch:
-        caught_up = replace(printer, epoch=report.max_epoch)
-        return caught_up, (printer_event(caught_up, "epoch_raised", agent, from_epoch=printer.epoch, epoch=report.max_epoch),)
+        # Runs were made and lost with the database's last changes: what they left on the bed, nobody here knows.
+        known, bed = printer.epoch, Bed(BedState.UNKNOWN, None, report.local_run_id, agent, now)
+        printer = replace(printer, epoch=report.max_epoch, bed=bed)
+        events.append(printer_event(printer, "epoch_raised", agent, from_epoch=known, epoch=printer.epoch))
     if _prints_a_run_that_is_over(printer, report):
         reason = f"it still holds run {report.local_run_id}, which is over for the coordinator"
         bed = Bed(BedState.UNKNOWN, None, report.local_run_id, agent, now)
-        locked = replace(printer, locked=True, lock_reason=reason, bed=bed)
-        return locked, (printer_event(locked, "locked", agent, reason=reason),)
-    return printer, ()
+        printer = replace(printer, locked=True, lock_reason=reason, bed=bed)
+        events.append(printer_event(printer, "locked", agent, reason=reason))
+    return printer, tuple(events)
 
 
 def _prints_a_run_that_is_over(printer: Printer, report: PrinterReport) -> bool:
@@ -78,9 +83,15 @@ def _prints_a_run_that_is_over(printer: Printer, report: PrinterReport) -> bool:
 def greet_run(held: Slice, report: PrinterReport, now: int) -> Slice:
     """The active run after Hello. Only an unconfirmed run moves: others wait for their events."""
     run = held.run
+    if not run.state.is_active:
+        # It ended between the look at its printer and its lock.
+        return held
     if held.printer.epoch > run.epoch and run.state is not RunState.UNCONFIRMED:
         why = "the agent knows a later epoch than the database: its last changes were lost"
         return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code="database_behind", reason=why)
+    if report.journal_lost and run.state.may_have_started and run.state is not RunState.UNCONFIRMED:
+        why = "the agent lost its journal: only the printer, or a person, can tell"
+        return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code="journal_lost", reason=why)
     if run.state is not RunState.UNCONFIRMED or run.reason_code == "database_behind":
         return held
     target = _proven_state(run, report)

@@ -74,7 +74,11 @@ _NOT_YET_PRINTING = BEFORE_AUTHORITY | {RunState.AUTHORISED, RunState.STARTING, 
 NEXT: dict[Fact, tuple[frozenset[RunState], RunState]] = {
     Fact.ACCEPTED: (frozenset({RunState.OFFERED, RunState.UNCONFIRMED}), RunState.ACCEPTED),
     Fact.REFUSED: (BEFORE_AUTHORITY | {RunState.UNCONFIRMED}, RunState.FENCED),
-    Fact.NEVER_STARTED: (BEFORE_AUTHORITY | {RunState.AUTHORISED, RunState.UNCONFIRMED}, RunState.FENCED),
+    # Also after STARTING: the agent journals its intent first, and then may find the printer refusing or out of reach.
+    Fact.NEVER_STARTED: (
+        BEFORE_AUTHORITY | {RunState.AUTHORISED, RunState.STARTING, RunState.UNCONFIRMED},
+        RunState.FENCED,
+    ),
     Fact.STARTING: (_NOT_YET_PRINTING - {RunState.STARTING}, RunState.STARTING),
     Fact.STARTED: (_NOT_YET_PRINTING, RunState.PRINTING),
     Fact.PAUSED: (_NOT_YET_PRINTING | EXECUTING, RunState.PAUSED),

@@ -10,6 +10,7 @@ from .slice import Slice, entered
 MASS_SILENCE_WINDOW_US = 60_000_000
 FEWEST_FOR_MASS_SILENCE = 3
 MASS_SILENCE_SHARE = 0.3
+DRIVER_STUCK = "driver_stuck"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,27 @@ def braked(brake: Brake, now: int, lease_us: int) -> Brake:
 
 
 def lost(held: Slice, now: int) -> Slice:
-    """The active run of an agent that is out of reach: unconfirmed, and nothing is started in its place."""
-    if held.run.state is RunState.UNCONFIRMED:
+    """The run of an agent that is out of reach: unconfirmed if it is active, and nothing is started in its place."""
+    if held.run.state is RunState.UNCONFIRMED or not held.run.state.is_active:
         return held
     why = f"agent {held.run.agent_id} is out of reach"
     return entered(held, RunState.UNCONFIRMED, now, "coordinator", code="agent_unreachable", reason=why)
+
+
+def driver_stuck(held: Slice, now: int) -> Slice:
+    """The active run of a printer whose driver makes no progress though its agent lives: nobody knows what it does."""
+    if held.run.state is RunState.UNCONFIRMED or not held.run.state.may_have_started:
+        return held
+    why = "the driver of its printer hangs"
+    return entered(held, RunState.UNCONFIRMED, now, "coordinator", code=DRIVER_STUCK, reason=why)
+
+
+def driver_back(held: Slice, now: int) -> Slice:
+    """The driver goes on. Its events tell the rest; the run is where it was."""
+    run = held.run
+    if run.state is not RunState.UNCONFIRMED or run.reason_code != DRIVER_STUCK or run.unconfirmed_from is None:
+        return held
+    return entered(held, run.unconfirmed_from, now, "coordinator")
 
 
 def lost_printer(printer: Printer, now: int) -> Printer:

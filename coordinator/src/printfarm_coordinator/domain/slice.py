@@ -36,6 +36,8 @@ def entered(held: Slice, state: RunState, now: int, actor: str, *, code: str = "
         printer = replace(printer, bed=occupied_by(run, now), updated_at=now)
     word = "started" if starts and state is RunState.PRINTING else state.value
     event = run_event(changed, word, actor, from_state=run.state.value, code=code)
+    if starts:
+        event = replace(event, data={**event.data, "seconds_since_offer": (now - run.created_at) / 1e6})
     return replace(held, run=changed, printer=printer, events=(*held.events, event))
 
 
@@ -97,6 +99,8 @@ def run_event(run: Run, what: str, actor: str, **data: Scalar) -> DomainEvent:
 def job_event(job: Job, actor: str, what: str | None = None) -> DomainEvent:
     """An event of a job, named by its state unless said otherwise."""
     data: dict[str, Scalar] = {"state": job.state.value, "good_parts": job.good_parts, "quantity": job.quantity}
+    if job.ended_at is not None:
+        data["duration_seconds"] = (job.ended_at - job.created_at) / 1e6
     return DomainEvent(f"job.{what or job.state.value}", job.job_id, actor, data)
 
 

@@ -9,6 +9,9 @@ from .printer import Bed, BedState
 from .run import BEFORE_AUTHORITY, EXECUTING, Run, RunState, Verdict
 from .slice import Slice, ended, fenced_printer, run_event, uncertain_after, with_job
 
+# An authority lasts no longer, whatever is configured; it is counted from the question, which came before the row's time.
+LONGEST_AUTHORITY_US = 30_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -78,7 +81,9 @@ def give_verdict(held: Slice, wish: Wish, good_parts: int, now: int) -> Slice:
         pending_parts=job.pending_parts - (run.parts if finished else 0),
         failed_runs=job.failed_runs + (finished and good_parts == 0),
     )
-    event = run_event(judged, "verdict", wish.actor, good_parts=good_parts, reason=wish.reason)
+    event = run_event(
+        judged, "verdict", wish.actor, good_parts=good_parts, reason=wish.reason, rejected_parts=run.parts - good_parts
+    )
     held = audited(held, "run.verdict", wish)
     return with_job(replace(held, run=judged, events=(*held.events, event)), job, now, wish.actor)
 
@@ -96,6 +101,10 @@ def resolve(held: Slice, wish: Wish, outcome: str, now: int, new_token: str) -> 
         return held
     if run.state is not RunState.UNCONFIRMED:
         raise IllegalState(f"the run is {run.state}; only an unconfirmed run is resolved by a person")
+    unused = run.authorised_at is not None and run.started_at is None
+    if unused and now < (run.authorised_at or 0) + LONGEST_AUTHORITY_US:
+        # Its agent may be about to start it: until then nobody's look at the printer proves anything.
+        raise IllegalState("its authority to start has not expired yet; look again in half a minute")
     held = audited(held, f"run.resolve.{outcome}", wish)
     fenced = replace(held, printer=fenced_printer(held.printer, now))
     bed = uncertain_after(run, now)
@@ -140,5 +149,3 @@ def _is_lost(run: Run) -> bool:
     if run.state is RunState.FINISHED:
         return run.verdict is not None and run.verdict.good_parts < run.parts
     return run.state in (RunState.FAILED, RunState.CANCELLED, RunState.FENCED)
-
-

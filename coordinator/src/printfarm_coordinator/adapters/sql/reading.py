@@ -1,0 +1,221 @@
+"""Looks at the database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...app.ports import (
+    Agent,
+    ApiKey,
+    Artifact,
+    JobFilter,
+    RunFilter,
+    StoredAudit,
+    StoredEvent,
+    Upload,
+    User,
+)
+from ...domain.assignment import Candidate
+from ...domain.job import Job
+from ...domain.printer import Printer
+from ...domain.run import ACTIVE, Run, RunState
+from . import rows, tables
+
+# The cursor that says up to which position events are no longer kept.
+FORGOTTEN = "forgotten"
+_ACTIVE = [state.value for state in ACTIVE]
+_AGENT = tables.agent.c
+_CANDIDATES = sa.select(
+    tables.printer,
+    _AGENT.reachable,
+    _AGENT.draining,
+    _AGENT.wants_drain,
+    _AGENT.revoked,
+    _AGENT.locked.label("agent_locked"),
+    (_AGENT.last_applied_sequence >= _AGENT.journal_max_sequence).label("caught_up"),
+).join(tables.agent, _AGENT.agent_id == tables.printer.c.agent_id)
+
+
+class SqlReading:
+    """The ``Reading`` port on one connection inside one transaction."""
+
+    def __init__(self, connection: AsyncConnection, now: int) -> None:
+        self._connection = connection
+        self.now = now
+
+    async def _one(self, query: sa.Select[Any]) -> rows.Row | None:
+        row: rows.Row | None = (await self._connection.execute(query)).mappings().one_or_none()
+        return row
+
+    async def _all(self, query: sa.Select[Any]) -> Sequence[rows.Row]:
+        found: Sequence[rows.Row] = (await self._connection.execute(query)).mappings().all()
+        return found
+
+    async def job(self, job_id: str) -> Job | None:
+        row = await self._one(sa.select(tables.job).where(tables.job.c.job_id == job_id))
+        return rows.job_from(row) if row else None
+
+    async def jobs(self, wanted: JobFilter) -> list[Job]:
+        table = tables.job.c
+        query = sa.select(tables.job).order_by(table.created_at.desc(), table.job_id.desc()).limit(wanted.limit)
+        if wanted.after:
+            query = query.where(sa.tuple_(table.created_at, table.job_id) < sa.tuple_(*wanted.after))
+        if wanted.states:
+            query = query.where(table.state.in_([state.value for state in wanted.states]))
+        if wanted.client:
+            query = query.where(table.client == wanted.client)
+        if wanted.name_contains:
+            query = query.where(table.name.icontains(wanted.name_contains, autoescape=True))
+        return [rows.job_from(row) for row in await self._all(query)]
+
+    async def open_jobs(self) -> list[Job]:
+        query = sa.select(tables.job).where(tables.job.c.ended_at.is_(None))
+        return [rows.job_from(row) for row in await self._all(query)]
+
+    async def run(self, run_id: str) -> Run | None:
+        row = await self._one(sa.select(tables.run).where(tables.run.c.run_id == run_id))
+        return rows.run_from(row) if row else None
+
+    async def runs(self, wanted: RunFilter) -> list[Run]:
+        table = tables.run.c
+        query = sa.select(tables.run).order_by(table.created_at.desc(), table.run_id.desc()).limit(wanted.limit)
+        if wanted.after:
+            query = query.where(sa.tuple_(table.created_at, table.run_id) < sa.tuple_(*wanted.after))
+        if wanted.job_id:
+            query = query.where(table.job_id == wanted.job_id)
+        if wanted.printer_id:
+            query = query.where(table.printer_id == wanted.printer_id)
+        if wanted.states:
+            query = query.where(table.state.in_([state.value for state in wanted.states]))
+        return [rows.run_from(row) for row in await self._all(query)]
+
+    async def runs_of_jobs(self, job_ids: Sequence[str]) -> list[Run]:
+        table = tables.run.c
+        query = sa.select(tables.run).where(table.job_id.in_(job_ids)).order_by(table.created_at, table.run_id)
+        return [rows.run_from(row) for row in await self._all(query)]
+
+    async def runs_between(self, start: int, end: int) -> list[Run]:
+        table = tables.run.c
+        overlaps = (table.started_at < end) & (table.ended_at.is_(None) | (table.ended_at > start))
+        query = sa.select(tables.run).where(overlaps).order_by(table.started_at)
+        return [rows.run_from(row) for row in await self._all(query)]
+
+    async def active_runs(self, agent_id: str = "") -> list[Run]:
+        query = sa.select(tables.run).where(tables.run.c.state.in_(_ACTIVE))
+        if agent_id:
+            query = query.where(tables.run.c.agent_id == agent_id)
+        return [rows.run_from(row) for row in await self._all(query)]
+
+    async def printer(self, printer_id: str) -> Printer | None:
+        row = await self._one(sa.select(tables.printer).where(tables.printer.c.printer_id == printer_id))
+        return rows.printer_from(row) if row else None
+
+    async def printers(self, agent_id: str = "") -> list[Printer]:
+        query = sa.select(tables.printer).order_by(tables.printer.c.printer_id)
+        if agent_id:
+            query = query.where(tables.printer.c.agent_id == agent_id)
+        return [rows.printer_from(row) for row in await self._all(query)]
+
+    async def candidates(self) -> list[Candidate]:
+        return [_candidate(row) for row in await self._all(_CANDIDATES.order_by(tables.printer.c.printer_id))]
+
+    async def candidate(self, printer_id: str) -> Candidate | None:
+        row = await self._one(_CANDIDATES.where(tables.printer.c.printer_id == printer_id))
+        return _candidate(row) if row else None
+
+    async def agent(self, agent_id: str) -> Agent | None:
+        row = await self._one(sa.select(tables.agent).where(tables.agent.c.agent_id == agent_id))
+        return rows.agent_from(row) if row else None
+
+    async def agents(self) -> list[Agent]:
+        return [
+            rows.agent_from(row) for row in await self._all(sa.select(tables.agent).order_by(tables.agent.c.agent_id))
+        ]
+
+    async def events(self, after: int, limit: int) -> list[StoredEvent]:
+        table = tables.event.c
+        query = sa.select(tables.event).where(table.position > after).order_by(table.position).limit(limit)
+        return [rows.event_from(row) for row in await self._all(query)]
+
+    async def last_position(self) -> int:
+        query = sa.select(sa.func.coalesce(sa.func.max(tables.event.c.position), 0))
+        return int((await self._connection.execute(query)).scalar_one())
+
+    async def forgotten_position(self) -> int:
+        row = await self._one(sa.select(tables.cursor.c.position).where(tables.cursor.c.name == FORGOTTEN))
+        return int(row["position"]) if row else 0
+
+    async def audit(self, limit: int, before: int | None, subject_id: str) -> list[StoredAudit]:
+        table = tables.audit.c
+        query = sa.select(tables.audit).order_by(table.sequence.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.sequence < before)
+        if subject_id:
+            query = query.where(table.subject_id == subject_id)
+        return [rows.audit_from(row) for row in await self._all(query)]
+
+    async def artifact(self, sha256: str) -> Artifact | None:
+        row = await self._one(sa.select(tables.artifact).where(tables.artifact.c.sha256 == sha256))
+        return rows.artifact_from(row) if row else None
+
+    async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
+        query = sa.select(tables.artifact).where(tables.artifact.c.sha256.in_(sha256s))
+        return [rows.artifact_from(row) for row in await self._all(query)]
+
+    async def artifacts(self, limit: int, after: tuple[int, str] | None) -> list[Artifact]:
+        table = tables.artifact.c
+        query = sa.select(tables.artifact).order_by(table.created_at.desc(), table.sha256.desc()).limit(limit)
+        if after:
+            query = query.where(sa.tuple_(table.created_at, table.sha256) < sa.tuple_(*after))
+        return [rows.artifact_from(row) for row in await self._all(query)]
+
+    async def upload(self, upload_id: str) -> Upload | None:
+        row = await self._one(sa.select(tables.upload).where(tables.upload.c.upload_id == upload_id))
+        return rows.upload_from(row) if row else None
+
+    async def open_uploads(self) -> list[Upload]:
+        table = tables.upload.c
+        query = sa.select(tables.upload).where(table.artifact_sha256.is_(None), table.expires_at > self.now)
+        return [rows.upload_from(row) for row in await self._all(query)]
+
+    async def api_keys(self) -> list[ApiKey]:
+        query = sa.select(tables.api_key).order_by(tables.api_key.c.created_at, tables.api_key.c.key_id)
+        return [rows.api_key_from(row) for row in await self._all(query)]
+
+    async def api_key_by_secret(self, secret_sha256: str) -> ApiKey | None:
+        row = await self._one(sa.select(tables.api_key).where(tables.api_key.c.secret_sha256 == secret_sha256))
+        return rows.api_key_from(row) if row else None
+
+    async def users(self) -> list[User]:
+        query = sa.select(tables.user_account).order_by(tables.user_account.c.name)
+        return [rows.user_from(row) for row in await self._all(query)]
+
+    async def user(self, name: str) -> User | None:
+        row = await self._one(sa.select(tables.user_account).where(tables.user_account.c.name == name))
+        return rows.user_from(row) if row else None
+
+    async def count_by_state(self) -> dict[str, dict[str, int]]:
+        return {"job": await self._counts(tables.job), "run": await self._counts(tables.run)}
+
+    async def _counts(self, table: sa.Table) -> dict[str, int]:
+        query = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+        return {state: int(count) for state, count in (await self._connection.execute(query)).all()}
+
+    async def count_ended_runs(self, since: int) -> dict[str, int]:
+        table = tables.run.c
+        query = sa.select(table.state, sa.func.count()).where(table.ended_at >= since).group_by(table.state)
+        return {state: int(count) for state, count in (await self._connection.execute(query)).all()}
+
+    async def runs_without_verdict(self) -> int:
+        table = tables.run.c
+        waiting = (table.state == RunState.FINISHED.value) & table.verdict_good_parts.is_(None)
+        return int((await self._connection.execute(sa.select(sa.func.count()).where(waiting))).scalar_one())
+
+
+def _candidate(row: rows.Row) -> Candidate:
+    trusted = row["caught_up"] and not (row["revoked"] or row["agent_locked"])
+    return Candidate(
+        rows.printer_from(row), bool(row["reachable"] and trusted), bool(row["draining"] or row["wants_drain"])
+    )

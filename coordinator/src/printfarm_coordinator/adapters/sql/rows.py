@@ -1,0 +1,135 @@
+"""Rows to values and back. Nothing above this file sees a row."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from ...app.ports import Agent, ApiKey, Artifact, Role, StoredAudit, StoredEvent, Upload, User
+from ...domain.events import AuditEntry, DomainEvent
+from ...domain.job import Job, JobState, Requirements
+from ...domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState
+from ...domain.run import Run, RunState, Verdict
+
+Row = Mapping[str, Any]
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows no tuples; ours are the only lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _own_fields(kind: type, row: Row) -> dict[str, Any]:
+    return {f.name: row[f.name] for f in fields(kind) if f.name in row}
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """A job as columns."""
+    return asdict(job) | {"state": job.state.value}
+
+
+def job_from(row: Row) -> Job:
+    """A job from its columns."""
+    values = _own_fields(Job, row)
+    return Job(
+        **values | {"state": JobState(row["state"]), "requirements": Requirements(**_tuples(row["requirements"]))}
+    )
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A run as columns."""
+    verdict = run.verdict
+    values = {f.name: getattr(run, f.name) for f in fields(Run) if f.name != "verdict"}
+    return values | {
+        "state": run.state.value,
+        "unconfirmed_from": run.unconfirmed_from and run.unconfirmed_from.value,
+        "verdict_good_parts": verdict and verdict.good_parts,
+        "verdict_reason": verdict and verdict.reason,
+        "verdict_actor": verdict and verdict.actor,
+        "verdict_at": verdict and verdict.given_at,
+    }
+
+
+def run_from(row: Row) -> Run:
+    """A run from its columns."""
+    verdict = None
+    if row["verdict_good_parts"] is not None:
+        verdict = Verdict(row["verdict_good_parts"], row["verdict_reason"], row["verdict_actor"], row["verdict_at"])
+    before = row["unconfirmed_from"]
+    values = _own_fields(Run, row)
+    return Run(
+        **values
+        | {
+            "state": RunState(row["state"]),
+            "unconfirmed_from": RunState(before) if before else None,
+            "verdict": verdict,
+        }
+    )
+
+
+def printer_row(printer: Printer) -> dict[str, Any]:
+    """A printer as columns."""
+    nested = {"abilities", "overrides", "bed"}
+    values = {f.name: getattr(printer, f.name) for f in fields(Printer) if f.name not in nested}
+    bed = printer.bed
+    return values | {
+        "abilities": asdict(printer.abilities),
+        "overrides": asdict(printer.overrides),
+        "observed_state": printer.observed_state.value,
+        "bed_state": bed.state.value,
+        "bed_token": bed.token,
+        "bed_run_id": bed.run_id,
+        "bed_actor": bed.actor,
+        "bed_updated_at": bed.updated_at,
+    }
+
+
+def printer_from(row: Row) -> Printer:
+    """A printer from its columns."""
+    values = _own_fields(Printer, row)
+    bed = Bed(BedState(row["bed_state"]), row["bed_token"], row["bed_run_id"], row["bed_actor"], row["bed_updated_at"])
+    return Printer(
+        **values
+        | {
+            "abilities": Abilities(**_tuples(row["abilities"])),
+            "overrides": Overrides(**_tuples(row["overrides"])),
+            "observed_state": PrinterState(row["observed_state"]),
+            "bed": bed,
+        }
+    )
+
+
+def agent_from(row: Row) -> Agent:
+    """An agent from its columns."""
+    return Agent(**_own_fields(Agent, row))
+
+
+def event_from(row: Row) -> StoredEvent:
+    """An event from its columns."""
+    event = DomainEvent(row["type"], row["subject_id"], row["actor"], row["data"])
+    return StoredEvent(row["position"], event, row["subject_sequence"], row["created_at"])
+
+
+def audit_from(row: Row) -> StoredAudit:
+    """An audit row from its columns."""
+    entry = AuditEntry(**_own_fields(AuditEntry, row))
+    return StoredAudit(row["sequence"], entry, row["request_id"], row["created_at"], row["hash"])
+
+
+def artifact_from(row: Row) -> Artifact:
+    """An artifact from its columns."""
+    return Artifact(**_own_fields(Artifact, row))
+
+
+def upload_from(row: Row) -> Upload:
+    """An upload from its columns."""
+    return Upload(**_own_fields(Upload, row))
+
+
+def api_key_from(row: Row) -> ApiKey:
+    """A key from its columns."""
+    return ApiKey(**_own_fields(ApiKey, row) | {"role": Role(row["role"])})
+
+
+def user_from(row: Row) -> User:
+    """A user from its columns."""
+    return User(**_own_fields(User, row) | {"role": Role(row["role"])})

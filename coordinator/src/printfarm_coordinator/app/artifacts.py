@@ -1,0 +1,66 @@
+"""Whole files on their way in. Nothing is visible before it is whole, hashed and synced (I17)."""
+
+import unicodedata
+from collections.abc import AsyncIterator
+
+from ..domain.errors import Invalid, RuleError
+from ..domain.gcode_facts import estimated_seconds, why_not_gcode
+from .farm import Farm, transact
+from .ports import Artifact, Received, Writing
+
+LARGEST_FILE_BYTES = 2 << 30
+_LONGEST_NAME = 255
+_UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def display_name(text: str) -> str:
+    """Fit to be shown: no control, format, direction or line characters, at most 255. Never used as a path."""
+    shown = "".join(c for c in text if unicodedata.category(c) not in _UNSHOWN).strip()
+    return shown[:_LONGEST_NAME] or "unnamed"
+
+
+def check_sha256(field: str, text: str) -> None:
+    """Raises Invalid unless it is 64 lower-case hexadecimal digits."""
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise Invalid(field, "must be 64 lower-case hexadecimal digits")
+
+
+async def store_artifact(
+    farm: Farm, name: str, expected_sha256: str, chunks: AsyncIterator[bytes], largest: int = LARGEST_FILE_BYTES
+) -> Artifact:
+    """A whole file in one go. The same bytes again are the same artifact.
+
+    Raises TOO_LARGE, CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA, StorageFull; then nothing is kept."""
+    if expected_sha256:
+        check_sha256("sha256", expected_sha256)
+    size = 0
+    async with farm.blobs.incoming() as incoming:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > largest:
+                raise RuleError("TOO_LARGE", f"a file may have at most {largest} bytes")
+            await incoming.write(chunk)
+        received = await incoming.received()
+        check_received(received, expected_sha256)
+        await incoming.keep()
+    return await record(farm, received, name)
+
+
+def check_received(received: Received, expected_sha256: str) -> None:
+    """Raises CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA."""
+    if expected_sha256 and received.sha256 != expected_sha256:
+        raise RuleError("CHECKSUM_MISMATCH", f"the bytes have SHA-256 {received.sha256}", field="sha256")
+    if why := why_not_gcode(received.head, received.tail, received.size_bytes, has_nul=received.has_nul):
+        raise RuleError("UNSUPPORTED_MEDIA", why, field="file")
+
+
+async def record(farm: Farm, received: Received, name: str) -> Artifact:
+    """The artifact of bytes that are kept; the one that is there, if they were known before."""
+
+    async def work(tx: Writing) -> Artifact:
+        seconds = estimated_seconds(received.head, received.tail)
+        made = Artifact(received.sha256, received.size_bytes, "gcode", display_name(name), tx.now, seconds)
+        await tx.put_artifact(made)
+        return await tx.artifact(received.sha256) or made
+
+    return await transact(farm, "artifact", work)

@@ -1,0 +1,81 @@
+"""Judges silence: whose lease ran out, and when the fault may be ours (I10, I19)."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from ..domain.silence import Brake, Lease, braked, expired, is_mass_silence
+from .farm import Farm, transact
+from .leading import Leadership
+from .ports import DatabaseUnavailable, Writing
+from .sessions import lose_agent
+
+_LOG = structlog.get_logger(__name__)
+PERIOD_SECONDS = 2.0
+SLOW_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class ExpireFigures:
+    """For the metrics."""
+
+    declared: int = 0
+    brakes: int = 0
+    slow: list[float] = field(default_factory=list)
+
+
+async def expire_once(farm: Farm, leadership: Leadership, lease_us: int) -> list[str]:
+    """Declares agents unreachable whose lease ran out; none while the brake is on. Returns those declared."""
+    vigilance = farm.vigilance
+    began = time.monotonic()
+    async with farm.store.read() as look:
+        now = look.now
+        leases = [Lease(a.agent_id, a.lease_expires_at) for a in await look.agents() if a.reachable]
+    if time.monotonic() - began > SLOW_SECONDS or vigilance.take_lag() > SLOW_SECONDS:
+        _pull(farm, now, lease_us, "the coordinator or its database was slow")
+    elif not vigilance.brake.is_on(now) and is_mass_silence(leases, now):
+        _pull(farm, now, lease_us, "many agents fell silent at once")
+    if vigilance.brake.is_on(now) or vigilance.grace.is_on(now):
+        return []
+    declared = [agent_id for agent_id in expired(leases, now) if await _declare(farm, leadership, agent_id)]
+    for agent_id in declared:
+        farm.hints.end_session(agent_id, "its lease ran out")
+    if declared:
+        farm.hints.relay.set()
+    return declared
+
+
+def _pull(farm: Farm, now: int, lease_us: int, why: str) -> None:
+    if not farm.vigilance.brake.is_on(now):
+        _LOG.warning("brake pulled: no agent is declared unreachable, nothing is offered", why=why)
+    farm.vigilance.brake = braked(farm.vigilance.brake, now, lease_us)
+
+
+async def _declare(farm: Farm, leadership: Leadership, agent_id: str) -> bool:
+    async def work(tx: Writing) -> bool:
+        if not await leadership.confirm(tx):
+            return False
+        agent = await tx.lock_agent(agent_id)
+        # A heartbeat may have come between the look and the lock.
+        if agent is None or not agent.reachable or agent.lease_expires_at > tx.now:
+            return False
+        await lose_agent(tx, agent, "silence")
+        return True
+
+    return await transact(farm, "expire", work)
+
+
+async def expire_for_ever(farm: Farm, leadership: Leadership, lease_us: int) -> None:
+    """Until cancelled. After a start nobody is declared for two leases: the silence before was ours."""
+    async with farm.store.read() as look:
+        farm.vigilance.grace = braked(Brake(), look.now, lease_us)
+    while True:
+        await asyncio.sleep(PERIOD_SECONDS)
+        try:
+            if leadership.leads:
+                await expire_once(farm, leadership, lease_us)
+        except DatabaseUnavailable as error:
+            _LOG.warning("silence not judged: the database does not answer", why=str(error))
+            farm.vigilance.note_lag(SLOW_SECONDS * 2)

@@ -1,0 +1,152 @@
+"""What every use case works with."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import structlog
+
+from ..domain.silence import Brake
+from .frames import Frames
+from .ports import Blobs, Bus, Ids, Role, StaleWrite, Store, Writing
+from .roster import Roster
+from .telemetry import Latest
+
+_LOG = structlog.get_logger(__name__)
+T = TypeVar("T")
+MOST_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a use case runs: a principal, and the request it made."""
+
+    name: str
+    role: Role
+    request_id: str = ""
+
+
+class Session(Protocol):
+    """An agent's open stream, as the use cases may touch it: without waiting, after their commit."""
+
+    connection_epoch: int
+
+    def look_at(self, printer_id: str) -> None:
+        """Something wanted of the printer may have changed."""
+        ...
+
+    def end(self, code: str, why: str) -> None:
+        """Ends the stream with a code of the catalogue."""
+        ...
+
+
+@dataclass(slots=True)
+class Vigilance:
+    """What this process knows of its own slowness (I19). ``grace``: after a start, silence before it was ours."""
+
+    brake: Brake = field(default_factory=Brake)
+    grace: Brake = field(default_factory=Brake)
+    worst_lag: float = 0.0
+
+    def note_lag(self, seconds: float) -> None:
+        """The event loop, or the database, was late by so much."""
+        self.worst_lag = max(self.worst_lag, seconds)
+
+    def take_lag(self) -> float:
+        """The worst since the last look, in seconds."""
+        worst, self.worst_lag = self.worst_lag, 0.0
+        return worst
+
+
+class Hints:
+    """Wakes whoever waits for work, after a commit. A lost hint costs delay, never truth."""
+
+    def __init__(self) -> None:
+        self.assign = asyncio.Event()
+        self.relay = asyncio.Event()
+        self._watchers: set[asyncio.Event] = set()
+        self._sessions: dict[str, Session] = {}
+
+    def printer_changed(self, agent_id: str, printer_id: str) -> None:
+        """Something wanted of a printer may have changed: its agent's session looks again."""
+        self.relay.set()
+        self.assign.set()
+        if session := self._sessions.get(agent_id):
+            session.look_at(printer_id)
+
+    def job_changed(self) -> None:
+        """Parts may be owed."""
+        self.relay.set()
+        self.assign.set()
+
+    def events_placed(self) -> None:
+        """New events have their positions."""
+        for watcher in self._watchers:
+            watcher.set()
+
+    def watch(self, watcher: asyncio.Event) -> Callable[[], None]:
+        """Sets the event whenever new events have their positions, until the returned function is called."""
+        self._watchers.add(watcher)
+        return lambda: self._watchers.discard(watcher)
+
+    def attach(self, agent_id: str, session: Session) -> None:
+        """The session of an agent. A newer one takes its place, and the older is ended."""
+        older = self._sessions.get(agent_id)
+        self._sessions[agent_id] = session
+        if older is not None and older is not session:
+            older.end("STALE_CONNECTION", "a newer connection of this agent took over")
+
+    def detach(self, agent_id: str, session: Session) -> None:
+        """Forgets the session, unless a newer one is there."""
+        if self._sessions.get(agent_id) is session:
+            del self._sessions[agent_id]
+
+    def is_attached(self, agent_id: str) -> bool:
+        """The agent said Hello to this process, and its stream is open."""
+        return agent_id in self._sessions
+
+    def end_session(self, agent_id: str, why: str, code: str = "STALE_CONNECTION") -> None:
+        """Ends the agent's stream: it must say Hello again, and may be turned away then. ``code`` is of the catalogue."""
+        if session := self._sessions.pop(agent_id, None):
+            session.end(code, why)
+
+    def session(self, agent_id: str) -> Session | None:
+        """The agent's open session."""
+        return self._sessions.get(agent_id)
+
+    def sessions(self) -> dict[str, Session]:
+        """Agent id -> its open session."""
+        return dict(self._sessions)
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """The ports, and the hints between use cases."""
+
+    store: Store
+    bus: Bus
+    blobs: Blobs
+    ids: Ids
+    hints: Hints = field(default_factory=Hints)
+    latest: Latest = field(default_factory=Latest)
+    roster: Roster = field(default_factory=Roster)
+    frames: Frames = field(default_factory=Frames)
+    vigilance: Vigilance = field(default_factory=Vigilance)
+    # Ids of keys used since the janitor last wrote that down.
+    key_uses: set[str] = field(default_factory=set)
+
+
+async def transact(farm: Farm, name: str, work: Callable[[Writing], Awaitable[T]], request_id: str = "") -> T:
+    """Runs ``work`` in a writing transaction, whole again where another writer came first. ``work`` has no other effect."""
+    for attempt in range(1, MOST_TRIES):
+        try:
+            async with farm.store.write(name, request_id) as tx:
+                return await work(tx)
+        except StaleWrite as error:
+            _LOG.info("transaction repeated", name=name, attempt=attempt, why=str(error))
+            # Spread in time, so that two that met once do not meet again.
+            await asyncio.sleep(random.uniform(0.0, 0.005 * 2**attempt))
+    async with farm.store.write(name, request_id) as tx:
+        return await work(tx)

@@ -1,0 +1,113 @@
+"""Figures over the whole farm."""
+
+from dataclasses import dataclass
+
+from ..domain.job import Job, parts_owed
+from ..domain.printer import BedState, Printer
+from ..domain.run import Run, RunState
+from .farm import Farm
+
+DAY_US = 24 * 3_600_000_000
+LONGEST_RANGE_US = 400 * DAY_US
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """As ``GetStatsResponse``. Times in microseconds."""
+
+    jobs: dict[str, int]
+    runs: dict[str, int]
+    printers: dict[str, int]
+    waiting_for_bed_clear: int
+    held: int
+    agents_connected: int
+    agents_unreachable: int
+    without_verdict: int
+    parts_owed: int
+    overdue: int
+    finished_today: int
+    failed_today: int
+    now: int
+    oldest_waiting: int
+    backlog_seconds: float
+
+
+async def stats(farm: Farm) -> Stats:
+    """One look. "Today" is the UTC day of the database's clock."""
+    async with farm.store.read() as look:
+        counts = await look.count_by_state()
+        jobs, printers, agents = await look.open_jobs(), await look.printers(), await look.agents()
+        ended = await look.count_ended_runs(look.now - look.now % DAY_US)
+        without_verdict, now = await look.runs_without_verdict(), look.now
+    waiting = [job for job in jobs if parts_owed(job)]
+    return Stats(
+        jobs=counts["job"],
+        runs=counts["run"],
+        printers=_by_state(printers),
+        waiting_for_bed_clear=sum(p.bed.state is not BedState.CLEAR and p.active_run_id is None for p in printers),
+        held=sum(p.held for p in printers),
+        agents_connected=sum(agent.reachable for agent in agents),
+        agents_unreachable=sum(not agent.reachable and agent.connection_epoch > 0 for agent in agents),
+        without_verdict=without_verdict,
+        parts_owed=sum(map(parts_owed, jobs)),
+        overdue=sum(job.due_at is not None and job.due_at < now for job in jobs),
+        finished_today=ended.get(RunState.FINISHED.value, 0),
+        failed_today=ended.get(RunState.FAILED.value, 0),
+        now=now,
+        oldest_waiting=max((now - job.created_at for job in waiting), default=0),
+        backlog_seconds=sum(_backlog(job) for job in waiting),
+    )
+
+
+def _by_state(printers: list[Printer]) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for printer in printers:
+        counted[printer.observed_state.value] = counted.get(printer.observed_state.value, 0) + 1
+    return counted
+
+
+def _backlog(job: Job) -> float:
+    return -(-parts_owed(job) // job.parts_per_plate) * (job.estimated_seconds or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of one printer in a range; times in microseconds. ``known``: the part in which the farm knew the printer."""
+
+    printer_id: str
+    printing: int
+    known: int
+    started: int
+    finished: int
+    failed: int
+
+    @property
+    def share(self) -> float:
+        """0..1."""
+        return min(1.0, self.printing / self.known) if self.known > 0 else 0.0
+
+
+async def utilization(farm: Farm, start: int, end: int, printer_id: str) -> list[Usage]:
+    """How much each printer printed between two times. What lies in the future counts for nothing."""
+    async with farm.store.read() as look:
+        end = min(end, look.now)
+        printers = await look.printers()
+        runs = await look.runs_between(start, end)
+    wanted = [p for p in printers if printer_id in ("", p.printer_id)]
+    by_printer: dict[str, list[Run]] = {}
+    for run in runs:
+        by_printer.setdefault(run.printer_id, []).append(run)
+    return [_usage(p, by_printer.get(p.printer_id, []), start, end) for p in wanted]
+
+
+def _usage(printer: Printer, runs: list[Run], start: int, end: int) -> Usage:
+    started = [run for run in runs if run.started_at is not None]
+    spans = [(max(start, run.started_at or 0), min(end, run.ended_at or end)) for run in started]
+    return Usage(
+        printer.printer_id,
+        printing=sum(max(0, last - first) for first, last in spans),
+        known=max(0, end - max(start, printer.created_at)),
+        started=sum(start <= (run.started_at or 0) < end for run in started),
+        finished=sum(run.state is RunState.FINISHED and start <= (run.ended_at or 0) < end for run in runs),
+        failed=sum(run.state is RunState.FAILED and start <= (run.ended_at or 0) < end for run in runs),
+    )

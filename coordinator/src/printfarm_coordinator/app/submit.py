@@ -1,0 +1,122 @@
+"""Accepting a job: durable, and exactly once per idempotency key (I7, I8)."""
+
+from dataclasses import dataclass
+
+from ..domain.errors import Invalid, RuleError
+from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, Requirements
+from ..domain.slice import job_event
+from .farm import Caller, Farm, transact
+from .ports import AlreadyExists, Remembered, Writing
+
+DEFAULT_RETRIES = 3
+LONGEST_WORD = 100
+
+
+@dataclass(frozen=True, slots=True)
+class JobOrder:
+    """What a client asks for. ``digest`` is the SHA-256, hexadecimal, of the request as the client sent it."""
+
+    name: str
+    artifact_sha256: str
+    quantity: int
+    parts_per_plate: int
+    priority: int
+    due_at: int | None
+    requirements: Requirements
+    max_retries: int
+    idempotency_key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The job, and whether it was there before because the request was a repetition."""
+
+    job: Job
+    repeated: bool
+
+
+def check_order(order: JobOrder) -> None:
+    """Raises Invalid naming the first field that can never be right."""
+    checks = (
+        ("name", 0 < len(order.name) <= 255 and order.name.isprintable(), "must be 1 to 255 printable characters"),
+        ("quantity", 1 <= order.quantity <= MAX_QUANTITY, f"must be 1 to {MAX_QUANTITY}"),
+        ("parts_per_plate", 1 <= order.parts_per_plate <= MAX_PARTS_PER_PLATE, f"must be 1 to {MAX_PARTS_PER_PLATE}"),
+        ("priority", order.priority in PRIORITY_RANGE, "must be -100 to 100"),
+        ("max_retries", 0 <= order.max_retries <= MAX_RETRIES, f"must be 0 to {MAX_RETRIES}"),
+        ("idempotency_key", len(order.idempotency_key) <= 255, "must be at most 255 characters"),
+    )
+    for name, right, wanted in checks:
+        if not right:
+            raise Invalid(name, wanted)
+    check_requirements(order.requirements)
+
+
+def check_requirements(wanted: Requirements) -> None:
+    """Raises Invalid naming the field."""
+    if wanted.nozzle_diameter_mm is not None and not 0.05 <= wanted.nozzle_diameter_mm <= 5:
+        raise Invalid("requirements.nozzle_diameter_mm", "must be 0.05 to 5")
+    for name in ("min_x_mm", "min_y_mm", "min_z_mm"):
+        if not 0 <= getattr(wanted, name) <= 10_000:
+            raise Invalid(f"requirements.min_build_volume.{name[4]}_mm", "must be 0 to 10000")
+    if len(wanted.tags) > 64 or len(wanted.printer_ids) > 1_000:
+        raise Invalid("requirements", "must name at most 64 tags and 1000 printers")
+    for name in ("material", "colour"):
+        word = getattr(wanted, name)
+        if word is not None and not 1 <= len(word) <= LONGEST_WORD:
+            raise Invalid(f"requirements.{name}", f"must be 1 to {LONGEST_WORD} characters")
+    if not all(1 <= len(word) <= LONGEST_WORD for word in (*wanted.tags, *wanted.printer_ids)):
+        raise Invalid("requirements", f"each tag and printer must be 1 to {LONGEST_WORD} characters")
+
+
+async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
+    """The job, durable. The same key with the same digest answers the first job again.
+
+    Raises Invalid, or RuleError ARTIFACT_NOT_FOUND, IDEMPOTENCY_MISMATCH.
+    """
+    check_order(order)
+    job_id = farm.ids.new()
+
+    async def work(tx: Writing) -> Receipt:
+        if order.idempotency_key and (known := await tx.remembered(caller.name, order.idempotency_key)):
+            return await _repeat(tx, order, known)
+        artifact = await tx.artifact(order.artifact_sha256)
+        if artifact is None:
+            raise RuleError("ARTIFACT_NOT_FOUND", f"no artifact {order.artifact_sha256}", field="artifact_sha256")
+        job = Job(
+            job_id=job_id,
+            name=order.name,
+            client=caller.name,
+            artifact_sha256=order.artifact_sha256,
+            quantity=order.quantity,
+            parts_per_plate=order.parts_per_plate,
+            priority=order.priority,
+            due_at=order.due_at,
+            requirements=order.requirements,
+            max_retries=order.max_retries,
+            estimated_seconds=artifact.estimated_seconds,
+            created_at=tx.now,
+            updated_at=tx.now,
+        )
+        if order.idempotency_key:
+            await tx.remember(caller.name, order.idempotency_key, Remembered(order.digest, job_id))
+        await tx.add_job(job)
+        await tx.append_events([job_event(job, caller.name, "received")])
+        return Receipt(job, repeated=False)
+
+    try:
+        receipt = await transact(farm, "submit", work, caller.request_id)
+    except AlreadyExists:
+        # Another request of the same key committed between our look and our write.
+        receipt = await transact(farm, "submit", work, caller.request_id)
+    farm.hints.job_changed()
+    return receipt
+
+
+async def _repeat(tx: Writing, order: JobOrder, known: Remembered) -> Receipt:
+    if known.body_sha256 != order.digest:
+        raise RuleError("IDEMPOTENCY_MISMATCH", "the key was used for another request", field="idempotency_key")
+    job = await tx.job(known.subject_id)
+    if job is None:
+        raise RuleError("NOT_FOUND", f"job {known.subject_id} is gone")
+    return Receipt(job, repeated=True)

@@ -1,0 +1,173 @@
+"""ArtifactService: bytes in and out, in chunks."""
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from printfarm.control.v1 import artifact_service_pb2 as pb
+from printfarm.control.v1 import artifact_service_pb2_grpc as rpc
+from printfarm_rpc.errors import Code, FarmError, invalid
+from printfarm_rpc.limits import CHUNK_BYTES, LARGEST_CHUNK_BYTES
+from printfarm_rpc.serving import Context
+
+from ..app import uploads as cases
+from ..app.artifacts import store_artifact
+from ..app.farm import Caller, Farm
+from ..app.jobs import missing
+from ..app.ports import Artifact, Role
+from ..domain.errors import RuleError
+from . import convert
+from .authorize import caller_of
+from .paging import page_size, place, token
+from .validate import check_text
+
+_SERVICE = "/printfarm.control.v1.ArtifactService/"
+T = TypeVar("T")
+
+
+class ArtifactServicer(rpc.ArtifactServiceServicer):
+    """Registered on the control listener, behind the Guard."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self._uploads = cases.Uploads()
+
+    async def CreateUpload(self, request: pb.CreateUploadRequest, context: Context) -> pb.CreateUploadResponse:
+        caller = caller_of(_SERVICE + "CreateUpload", context, request)
+        view = await cases.create_upload(self._farm, caller, request.size_bytes, request.sha256, request.display_name)
+        return pb.CreateUploadResponse(upload=_upload(view))
+
+    async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:
+        caller = caller_of(_SERVICE + "GetUpload", context, request)
+        return pb.GetUploadResponse(upload=_upload(await self._own(caller, request.upload_id)))
+
+    async def AppendUpload(
+        self, request_iterator: AsyncIterator[pb.AppendUploadRequest], context: Context
+    ) -> pb.AppendUploadResponse:
+        caller = caller_of(_SERVICE + "AppendUpload", context)
+        first = check_text(await _first(request_iterator))
+        await self._own(caller, first.upload_id)
+        if first.offset < 0:
+            raise invalid("offset", "must not be negative")
+        chunks = _append_chunks(first, request_iterator)
+        view = await cases.append_upload(self._farm, self._uploads, first.upload_id, first.offset, chunks)
+        return pb.AppendUploadResponse(upload=_upload(view))
+
+    async def FinishUpload(self, request: pb.FinishUploadRequest, context: Context) -> pb.FinishUploadResponse:
+        caller = caller_of(_SERVICE + "FinishUpload", context, request)
+        await self._own(caller, request.upload_id)
+        return pb.FinishUploadResponse(
+            upload=_upload(await cases.finish_upload(self._farm, self._uploads, request.upload_id))
+        )
+
+    async def DeleteUpload(self, request: pb.DeleteUploadRequest, context: Context) -> pb.DeleteUploadResponse:
+        caller = caller_of(_SERVICE + "DeleteUpload", context, request)
+        try:
+            await self._own(caller, request.upload_id)
+        except RuleError:
+            # Gone, or another's: to this caller it is the same, and there is nothing to throw away.
+            return pb.DeleteUploadResponse()
+        await cases.delete_upload(self._farm, self._uploads, request.upload_id)
+        return pb.DeleteUploadResponse()
+
+    async def StoreArtifact(
+        self, request_iterator: AsyncIterator[pb.StoreArtifactRequest], context: Context
+    ) -> pb.StoreArtifactResponse:
+        caller_of(_SERVICE + "StoreArtifact", context)
+        first = check_text(await _first(request_iterator))
+        chunks = _store_chunks(first, request_iterator)
+        made = await store_artifact(self._farm, first.display_name, first.sha256, chunks)
+        return pb.StoreArtifactResponse(artifact=convert.artifact(made))
+
+    async def GetArtifact(self, request: pb.GetArtifactRequest, context: Context) -> pb.GetArtifactResponse:
+        caller_of(_SERVICE + "GetArtifact", context, request)
+        return pb.GetArtifactResponse(artifact=convert.artifact(await self._artifact(request.sha256)))
+
+    async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: Context) -> pb.ListArtifactsResponse:
+        caller_of(_SERVICE + "ListArtifacts", context, request)
+        size = page_size(request.page_size)
+        after = place("artifacts", request.page_token)
+        async with self._farm.store.read() as look:
+            found = await look.artifacts(size + 1, (int(after[0]), str(after[1])) if after else None)
+        page = found[:size]
+        following = token("artifacts", page[-1].created_at, page[-1].sha256) if len(found) > size else ""
+        return pb.ListArtifactsResponse(artifacts=map(convert.artifact, page), next_page_token=following)
+
+    async def ReadArtifact(
+        self, request: pb.ReadArtifactRequest, context: Context
+    ) -> AsyncIterator[pb.ReadArtifactResponse]:
+        caller_of(_SERVICE + "ReadArtifact", context, request)
+        found = await self._artifact(request.sha256)
+        if not 0 <= request.offset <= found.size_bytes or request.limit_bytes < 0:
+            raise invalid("offset", f"must be 0 to {found.size_bytes}, and limit_bytes not negative")
+        end = found.size_bytes
+        if request.limit_bytes:
+            end = min(end, request.offset + request.limit_bytes)
+        offset = request.offset
+        while offset < end:
+            chunk = await self._read(found.sha256, offset, min(CHUNK_BYTES, end - offset))
+            yield pb.ReadArtifactResponse(chunk=chunk)
+            offset += len(chunk)
+
+    async def _own(self, caller: Caller, upload_id: str) -> cases.UploadView:
+        """Another client's upload is not told from none. Raises NOT_FOUND."""
+        view = await cases.view_upload(self._farm, upload_id)
+        if caller.role is not Role.ADMIN and view.upload.client != caller.name:
+            raise missing("upload", upload_id)
+        return view
+
+    async def _read(self, sha256: str, offset: int, limit: int) -> bytes:
+        try:
+            chunk = await self._farm.blobs.read(sha256, offset, limit)
+        except FileNotFoundError:
+            chunk = b""
+        if not chunk:
+            raise FarmError(Code.UNAVAILABLE, "the stored file is missing, or shorter than it should be")
+        return chunk
+
+    async def _artifact(self, sha256: str) -> Artifact:
+        async with self._farm.store.read() as look:
+            found = await look.artifact(sha256)
+        if found is None:
+            raise missing("artifact", sha256[:64])
+        return found
+
+
+async def _first(requests: AsyncIterator[T]) -> T:
+    async for request in requests:
+        return request
+    raise invalid("chunk", "the stream is empty")
+
+
+async def _append_chunks(
+    first: pb.AppendUploadRequest, rest: AsyncIterator[pb.AppendUploadRequest]
+) -> AsyncIterator[bytes]:
+    yield _checked(first.chunk)
+    async for request in rest:
+        yield _checked(request.chunk)
+
+
+async def _store_chunks(
+    first: pb.StoreArtifactRequest, rest: AsyncIterator[pb.StoreArtifactRequest]
+) -> AsyncIterator[bytes]:
+    yield _checked(first.chunk)
+    async for request in rest:
+        yield _checked(request.chunk)
+
+
+def _checked(chunk: bytes) -> bytes:
+    if len(chunk) > LARGEST_CHUNK_BYTES:
+        raise invalid("chunk", f"must be at most {LARGEST_CHUNK_BYTES} bytes")
+    return chunk
+
+
+def _upload(view: cases.UploadView) -> pb.Upload:
+    upload = view.upload
+    return pb.Upload(
+        upload_id=upload.upload_id,
+        size_bytes=upload.size_bytes,
+        offset=view.offset,
+        sha256=upload.sha256,
+        display_name=upload.display_name,
+        expire_time=convert.timestamp(upload.expires_at),
+        artifact=convert.artifact(view.artifact) if view.artifact else None,
+    )

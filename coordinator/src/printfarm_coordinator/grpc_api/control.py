@@ -1,0 +1,54 @@
+"""All services of the control listener."""
+
+import grpc
+
+from printfarm.control.v1 import (
+    access_service_pb2_grpc,
+    agent_admin_service_pb2_grpc,
+    artifact_service_pb2_grpc,
+    event_service_pb2_grpc,
+    farm_service_pb2_grpc,
+    job_service_pb2_grpc,
+    printer_service_pb2_grpc,
+    run_service_pb2_grpc,
+)
+
+from ..app.enroll import Signer
+from ..app.farm import Farm
+from .access_service import AccessServicer
+from .agent_admin_service import AgentAdminServicer
+from .artifact_service import ArtifactServicer
+from .event_service import EventServicer
+from .farm_service import FarmServicer
+from .job_service import JobServicer
+from .printer_service import PrinterServicer
+from .run_service import RunServicer
+
+SERVICES = tuple(
+    f"printfarm.control.v1.{name}"
+    for name in (
+        "JobService",
+        "RunService",
+        "PrinterService",
+        "ArtifactService",
+        "EventService",
+        "FarmService",
+        "AgentAdminService",
+        "AccessService",
+    )
+)
+
+
+def add_control_services(server: grpc.aio.Server, farm: Farm, signer: Signer, *, has_broker: bool) -> None:
+    """Registers every service of ``SERVICES`` on a server that has the Guard with ``CONTROL_TABLE`` and ``translate``.
+
+    ``signer`` is the farm's CA; ``has_broker``: the farm's bus is a broker's, and its health is asked for. Health and
+    reflection are the caller's to add. Nothing is started: the services live as long as the server."""
+    job_service_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(farm), server)
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(farm), server)
+    printer_service_pb2_grpc.add_PrinterServiceServicer_to_server(PrinterServicer(farm), server)
+    artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(ArtifactServicer(farm), server)
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(farm), server)
+    farm_service_pb2_grpc.add_FarmServiceServicer_to_server(FarmServicer(farm, has_broker=has_broker), server)
+    agent_admin_service_pb2_grpc.add_AgentAdminServiceServicer_to_server(AgentAdminServicer(farm, signer), server)
+    access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(farm), server)

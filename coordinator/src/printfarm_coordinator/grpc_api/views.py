@@ -1,0 +1,98 @@
+"""Jobs, runs and printers with what only memory knows of them."""
+
+from collections.abc import Sequence
+
+from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2
+
+from ..app.farm import Farm
+from ..app.ports import Reading
+from ..domain.estimate import Outlook, outlook
+from ..domain.job import Job, parts_owed
+from ..domain.printer import Printer
+from ..domain.run import Run
+from . import convert
+
+
+def progress_of(farm: Farm, run: Run) -> float:
+    """The newest reading of the run, or what was kept of it."""
+    if not run.state.is_active:
+        return run.progress
+    newest = farm.latest.progress_of(run.printer_id, run.run_id)
+    return run.progress if newest is None else newest
+
+
+def run(farm: Farm, found: Run) -> run_pb2.Run:
+    """A run with its newest progress."""
+    return convert.run(found, progress_of(farm, found))
+
+
+async def jobs(farm: Farm, look: Reading, found: Sequence[Job], runs: Sequence[Run]) -> list[job_pb2.Job]:
+    """Jobs with their outlook; ``runs`` holds at least their active runs."""
+    files = {file.sha256: file for file in await look.artifacts_named(list({job.artifact_sha256 for job in found}))}
+    views = await outlooks(farm, look, found, runs)
+    return [convert.job(job, files.get(job.artifact_sha256), view) for job, view in zip(found, views, strict=True)]
+
+
+async def outlooks(farm: Farm, look: Reading, found: Sequence[Job], runs: Sequence[Run]) -> list[Outlook]:
+    """When each job will be done; ``runs`` holds at least their active runs."""
+    active: dict[str, list[tuple[Run, float]]] = {}
+    for each in runs:
+        if each.state.is_active:
+            active.setdefault(each.job_id, []).append((each, progress_of(farm, each)))
+    made = []
+    for job in found:
+        able = await farm.roster.able(look, job.requirements) if parts_owed(job) else 0
+        made.append(outlook(job, active.get(job.job_id, []), able, look.now))
+    return made
+
+
+async def job(farm: Farm, look: Reading, found: Job) -> tuple[job_pb2.Job, list[run_pb2.Run]]:
+    """A job with all of its runs, oldest first."""
+    runs = await look.runs_of_jobs([found.job_id])
+    [made] = await jobs(farm, look, [found], runs)
+    return made, [run(farm, each) for each in runs]
+
+
+async def new_job(farm: Farm, made: Job) -> job_pb2.Job:
+    """A job of this moment: it has no runs."""
+    async with farm.store.read() as look:
+        [view] = await jobs(farm, look, [made], ())
+    return view
+
+
+async def fresh_job(farm: Farm, job_id: str) -> job_pb2.Job:
+    """The job after a change."""
+    async with farm.store.read() as look:
+        found = await look.job(job_id)
+        if found is None:
+            raise LookupError(job_id)
+        made, _ = await job(farm, look, found)
+    return made
+
+
+async def fresh_run(farm: Farm, run_id: str) -> run_pb2.Run:
+    """The run after a change."""
+    async with farm.store.read() as look:
+        found = await look.run(run_id)
+    if found is None:
+        raise LookupError(run_id)
+    return run(farm, found)
+
+
+async def printers(farm: Farm, look: Reading, found: Sequence[Printer]) -> list[printer_pb2.Printer]:
+    """Printers with their newest reading."""
+    reachable = {agent.agent_id for agent in await look.agents() if agent.reachable}
+    return [
+        convert.printer(p, reachable=p.agent_id in reachable, latest=farm.latest.get(p.printer_id), now=look.now)
+        for p in found
+    ]
+
+
+async def fresh_printer(farm: Farm, printer_id: str) -> printer_pb2.Printer:
+    """The printer after a change."""
+    async with farm.store.read() as look:
+        found = await look.printer(printer_id)
+        if found is None:
+            raise LookupError(printer_id)
+        [made] = await printers(farm, look, [found])
+    return made
