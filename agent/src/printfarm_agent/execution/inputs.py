@@ -1,0 +1,91 @@
+"""What may come to a printer's execution, one at a time."""
+
+from dataclasses import dataclass
+
+from ..driver import Handle, Observation
+from .values import Operation, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A fresh look at the printer."""
+
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The printer could not be looked at."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The operation under way succeeded. ``handle`` after START."""
+
+    operation: Operation
+    handle: Handle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It did not. ``certain``: nothing moved, and nothing will."""
+
+    operation: Operation
+    code: str
+    reason: str
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The authority, for ``time_to_live`` seconds from the first question, the margin taken off."""
+
+    nonce: str
+    time_to_live: float
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """``code`` of the catalogue; NOT_YET may be asked again."""
+
+    nonce: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The answer was lost, or the coordinator is."""
+
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The emergency stop of a generation was written to the machine."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopFailed:
+    """It could not be written: again."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overheated:
+    """A heater left its target: the machine is stopped, and the run is over."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Input = Wanted | Seen | Unseen | Done | Failed | Granted | Denied | NoAnswer | Stopped | StopFailed | Overheated | Tick

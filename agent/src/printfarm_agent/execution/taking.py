@@ -1,0 +1,131 @@
+"""Taking an input: what has happened, written down before anything is decided."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from ..driver import Handle, ObservedState
+from .inputs import Denied, Done, Failed, Granted, Input, NoAnswer, Overheated, Seen, StopFailed, Stopped, Unseen
+from .seeing import handle_text, report_state, take_seen
+from .turn import RETRY_SECONDS, Turn, fail, over
+from .values import BEFORE_START, Desire, EmergencyStop, Event, Operation, Rules, Stage, State, Wanted, fact
+
+FETCH_RETRY_SECONDS = 5.0
+
+
+def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
+    turn = Turn(state)
+    match given:
+        case Wanted():
+            return _take_wanted(turn, given)
+        case Seen(observation):
+            return take_seen(turn, observation, now)
+        case Unseen():
+            return report_state(turn.put(reachable=False), ObservedState.OFFLINE.value, None)
+        case Granted() | Denied() | NoAnswer():
+            return _take_answer(turn, given, now, rules)
+        case Done(operation, handle) if state.busy is operation:
+            return _take_done(turn.put(busy=None), operation, handle, now)
+        case Failed(operation) if state.busy is operation:
+            return _take_failed(turn.put(busy=None), given, now)
+        case Stopped(generation):
+            return _take_stopped(turn, generation)
+        case StopFailed(generation) if state.stopping == generation:
+            return turn.put(stopping=0)
+        case Overheated(reason):
+            return _take_overheated(turn, reason)
+        case _:
+            return turn
+
+
+def _take_wanted(turn: Turn, wanted: Wanted) -> Turn:
+    book = turn.state.book
+    if wanted.epoch < book.max_epoch:
+        # Fenced (I6): a database behind this journal wants a run that is over. Only its stop is listened to.
+        known = turn.state.wanted or Wanted(book.max_epoch)
+        stop = max(known.stop_generation, wanted.stop_generation)
+        return turn.put(wanted=replace(known, stop_generation=stop))
+    turn = turn.put(wanted=wanted)
+    if wanted.epoch > book.max_epoch or wanted.released_generation > book.stop_released:
+        released = max(book.stop_released, wanted.released_generation)
+        turn = turn.write(max_epoch=wanted.epoch, stop_released=released)
+    run, want = turn.state.book.run, wanted.run
+    if run and want and want.run_id == run.run_id and want.desire is Desire.PAUSE and run.paused_by_machine:
+        # The coordinator knows of the pause at the machine: from here on its wish counts again.
+        turn = turn.write_run(replace(run, paused_by_machine=False))
+    return turn
+
+
+def _take_answer(turn: Turn, given: Granted | Denied | NoAnswer, now: float, rules: Rules) -> Turn:
+    state, run = turn.state, turn.state.book.run
+    if state.busy is Operation.ASK:
+        turn = turn.put(busy=None)
+    is_current = run is not None and run.stage is Stage.AUTHORISING and run.nonce == given.nonce
+    if run is None or not is_current or run.nonce_boot != rules.boot_id or state.asked_at is None:
+        return turn
+    if isinstance(given, Granted):
+        return turn.put(until=state.asked_at + given.time_to_live)
+    if isinstance(given, NoAnswer) or given.code == "NOT_YET":
+        return turn.put(retry_at=now + RETRY_SECONDS)
+    return over(turn, run, fact("never_started", run, code=given.code.lower(), reason=given.reason))
+
+
+def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: float) -> Turn:
+    run = turn.state.book.run
+    if operation is Operation.FETCH:
+        return turn.put(fetched=True)
+    if operation is Operation.UPLOAD:
+        return turn.put(uploaded=True)
+    if operation is Operation.START and run is not None and run.stage is Stage.STARTING:
+        until = turn.state.until
+        seen = turn.state.seen
+        boot = seen.boot_count if seen else None
+        began = replace(run, stage=Stage.PRINTING, handle=handle, boot_count=boot)
+        turn = turn.put(began_at=now, moved_at=now, gone_looks=0)
+        if until is not None and now >= until:
+            # The process was held up between the last look at its clock and the write.
+            late = fact("late_start", run, late_by=now - until)
+            return turn.write_run(replace(began, late=True), late)
+        return turn.write_run(began, fact("started", run, handle=handle_text(began)))
+    # Pause, resume, cancel and cool-down were taken; the next look shows whether they took effect.
+    return turn.put(retry_at=now + RETRY_SECONDS)
+
+
+def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
+    run = turn.state.book.run
+    turn = turn.put(retry_at=now + (FETCH_RETRY_SECONDS if given.operation is Operation.FETCH else RETRY_SECONDS))
+    if run is None:
+        return turn
+    if given.operation in (Operation.FETCH, Operation.UPLOAD) and run.stage in BEFORE_START:
+        if given.certain:
+            return over(turn, run, fact("refused", run, code=given.code, reason=given.reason))
+        return turn
+    if given.operation is Operation.START and run.stage is Stage.STARTING:
+        if given.certain:
+            return over(turn, run, fact("never_started", run, code=given.code, reason=given.reason))
+        return turn.put(looked_since=now)
+    return turn
+
+
+def _take_stopped(turn: Turn, generation: int) -> Turn:
+    state = turn.state
+    if state.stopping == generation:
+        turn = turn.put(stopping=0)
+    if generation <= state.book.stop_done:
+        return turn
+    stopped = Event("emergency_stopped", data=MappingProxyType({"emergency_stop_generation": generation}))
+    turn = turn.write(stopped, stop_done=generation)
+    run = turn.state.book.run
+    if run is None or run.stage is Stage.DONE:
+        return turn
+    if run.stage in BEFORE_START:
+        return over(turn, run, fact("never_started", run, code="emergency_stop", reason="the printer was stopped"))
+    return fail(turn, run, "emergency_stop", "the printer was stopped by a person")
+
+
+def _take_overheated(turn: Turn, reason: str) -> Turn:
+    run = turn.state.book.run
+    turn = replace(turn, stop=EmergencyStop(0))
+    if run is None or run.stage is Stage.DONE or run.stage in BEFORE_START:
+        event = Event("alarm", data=MappingProxyType({"code": "heater_deviation", "text": reason}))
+        return turn.write(event)
+    return fail(turn, run, "thermal", reason, lock=True)

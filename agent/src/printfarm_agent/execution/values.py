@@ -1,0 +1,190 @@
+"""What execution is about: the wish, the journalled page, the facts, and what may be asked of the world."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from ..driver import Handle, Observation
+
+IDLE_HEAT_SECONDS = 600.0
+
+
+class Stage(StrEnum):
+    """Where a local run stands, as journalled."""
+
+    FETCHING = "fetching"
+    ACCEPTED = "accepted"
+    AUTHORISING = "authorising"
+    STARTING = "starting"
+    PRINTING = "printing"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    START_UNKNOWN = "start_unknown"
+    DONE = "done"
+
+
+BEFORE_START = frozenset({Stage.FETCHING, Stage.ACCEPTED, Stage.AUTHORISING})
+ON_PRINTER = frozenset({Stage.PRINTING, Stage.PAUSED, Stage.FINISHING})
+
+
+class Desire(StrEnum):
+    """What the coordinator wants of a run."""
+
+    PRINT = "print"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRun:
+    """The assignment's run."""
+
+    run_id: str
+    job_id: str
+    epoch: int
+    desire: Desire
+    sha256: str
+    size_bytes: int
+    bed_token: str
+    may_have_started: bool = False
+    estimated_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the coordinator wants of the printer; ``run`` None: no run."""
+
+    epoch: int
+    run: WantedRun | None = None
+    held: bool = False
+    stop_generation: int = 0
+    released_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """A run in the journal."""
+
+    run_id: str
+    job_id: str
+    epoch: int
+    sha256: str
+    size_bytes: int
+    stage: Stage
+    bed_token: str = ""
+    nonce: str = ""
+    nonce_boot: str = ""
+    estimated_seconds: float | None = None
+    handle: Handle | None = None
+    # Of the printer's firmware, when the print began: another one later means that it restarted.
+    boot_count: int | None = None
+    paused_by_machine: bool = False
+    # It started after its authority ended: to be stopped, whatever is wanted.
+    late: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """On the printer. It carries the run's id, so that the printer itself can tell what it prints."""
+        return f"pf-{self.run_id}.gcode"
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One printer's page of the journal."""
+
+    max_epoch: int = 0
+    run: LocalRun | None = None
+    stop_done: int = 0
+    stop_released: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact for the coordinator. ``kind`` is the name of its field in ``AgentEvent``; ``data`` are that message's fields."""
+
+    kind: str
+    run_id: str = ""
+    epoch: int = 0
+    data: MappingProxyType[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Operation(StrEnum):
+    """What may be under way; one at a time."""
+
+    FETCH = "fetch"
+    UPLOAD = "upload"
+    ASK = "ask"
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    COOL_DOWN = "cool_down"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """To be durable, as a whole, before the effects behind it."""
+
+    book: Book
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """A driver operation, a fetch, or the question for authority. ``before``: not to be begun at or after that moment."""
+
+    operation: Operation
+    run: LocalRun | None = None
+    before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyStop:
+    """At once, on the way of its own. Generation 0: this agent's own decision, nobody's wish."""
+
+    generation: int
+
+
+Effect = Commit | Do | EmergencyStop
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the host's configuration says. ``closed``: why no new run is accepted; empty if it is."""
+
+    boot_id: str
+    can_pause: bool = True
+    start_ttl: float = 25.0
+    idle_heat_seconds: float = IDLE_HEAT_SECONDS
+    closed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One printer. Only ``book`` outlives the process. ``nonces`` are made outside: one for each attempt."""
+
+    book: Book
+    wanted: Wanted | None = None
+    busy: Operation | None = None
+    stopping: int = 0
+    seen: Observation | None = None
+    seen_at: float = 0.0
+    reachable: bool = False
+    reported: tuple[str, bool | None] = ("", None)
+    fetched: bool = False
+    uploaded: bool = False
+    asked_at: float | None = None
+    until: float | None = None
+    retry_at: float = 0.0
+    looked_since: float | None = None
+    gone_looks: int = 0
+    began_at: float | None = None
+    moved_at: float = 0.0
+    hot_since: float | None = None
+    alarms: frozenset[str] = frozenset()
+
+
+def fact(kind: str, run: LocalRun, **data: Any) -> Event:
+    """A fact of a run."""
+    return Event(kind, run.run_id, run.epoch, MappingProxyType(data))

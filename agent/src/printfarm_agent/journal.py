@@ -1,0 +1,271 @@
+"""What must survive this process: epochs, the run of each printer, facts not yet acknowledged. One file, one writer thread.
+
+SQLite with ``synchronous=FULL``: when ``commit`` returns, the page and its events are on the disk, as one. Commits that wait
+for the writer at the same time share one sync.
+"""
+
+import asyncio
+import json
+import queue
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from printfarm.agent.v1 import agent_service_pb2 as pb
+from printfarm_rpc.failpoints import failpoint
+
+from .driver import Handle
+from .execution import Book, Event, LocalRun, Stage
+from .wire import agent_event
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS page (
+    printer_id TEXT PRIMARY KEY, max_epoch INTEGER NOT NULL, run TEXT,
+    stop_done INTEGER NOT NULL, stop_released INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS event (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL, at REAL NOT NULL);
+"""
+VERSION = 1
+MOST_BYTES = 256 << 20
+_BATCH = 64
+
+
+class JournalCorrupt(Exception):
+    """The file is there and cannot be trusted. It is left as it is, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    printer_id: str
+    book: Book
+    events: tuple[Event, ...]
+    done: Callable[[BaseException | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Acknowledged:
+    sequence: int
+
+
+class Journal:
+    """Opened once per agent. Reads happen at start; after that only the writer thread touches the file."""
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._clock = clock
+        self._work: queue.SimpleQueue[_Entry | _Acknowledged | None] = queue.SimpleQueue()
+        self._connection = _open(path)
+        self.journal_id = self._meta("journal_id", str(uuid.uuid4()))
+        self.max_sequence = self._highest()
+        self._lock = threading.Lock()
+        # Sequence -> payload and when it was journalled, by this process's clock; None for an earlier process's.
+        self._waiting: dict[int, tuple[bytes, float | None]] = {
+            row[0]: (row[1], None) for row in self._connection.execute("SELECT sequence, payload FROM event ORDER BY 1")
+        }
+        self._bytes = sum(len(payload) for payload, _ in self._waiting.values())
+        self._thread = threading.Thread(target=self._write_for_ever, name="journal", daemon=True)
+
+    def __enter__(self) -> "Journal":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._work.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _meta(self, name: str, fresh: str) -> str:
+        with self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, fresh))
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(row[0])
+
+    def _highest(self) -> int:
+        (kept,) = self._connection.execute("SELECT coalesce(max(sequence), 0) FROM event").fetchone()
+        return max(int(kept), int(self._meta("last_sequence", "0")))
+
+    def book(self, printer_id: str) -> Book:
+        """The page as it was journalled. To be called before the writer begins."""
+        row = self._connection.execute(
+            "SELECT max_epoch, run, stop_done, stop_released FROM page WHERE printer_id = ?", (printer_id,)
+        ).fetchone()
+        if row is None:
+            return Book()
+        return Book(row[0], _run_from(row[1]), row[2], row[3])
+
+    async def commit(self, printer_id: str, book: Book, events: Sequence[Event]) -> None:
+        """Returns once the page and its events are on the disk. Raises OSError or sqlite3.Error if they are not."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(_settle, done, error)
+
+        self._work.put(_Entry(printer_id, book, tuple(events), tell))
+        # A cancelled caller must not believe that nothing was written: it waits all the same.
+        await asyncio.shield(done)
+
+    def acknowledge(self, sequence: int) -> None:
+        """The coordinator has applied everything up to here: it need not be kept."""
+        with self._lock:
+            for known in [n for n in self._waiting if n <= sequence]:
+                payload, _ = self._waiting.pop(known)
+                self._bytes -= len(payload)
+        self._work.put(_Acknowledged(sequence))
+
+    def after(self, sequence: int, most: int) -> list[pb.AgentEvent]:
+        """The next events that wait, oldest first, with their age as far as this process knows it."""
+        now = self._clock()
+        with self._lock:
+            numbers = sorted(n for n in self._waiting if n > sequence)[:most]
+            found = [(n, *self._waiting[n]) for n in numbers]
+        made = []
+        for number, payload, at in found:
+            event = pb.AgentEvent.FromString(payload)
+            event.sequence = number
+            if at is not None:
+                event.age.FromNanoseconds(round(max(0.0, now - at) * 1e9))
+            made.append(event)
+        return made
+
+    def skip_to(self, sequence: int) -> None:
+        """The coordinator has applied more than this journal knows of: it was restored from an older copy. Numbers are never
+        given twice, or new facts would be taken for repetitions."""
+        with self._lock:
+            self.max_sequence = max(self.max_sequence, sequence)
+
+    @property
+    def waiting(self) -> int:
+        """Events not yet acknowledged."""
+        return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """No new run is accepted: events are never dropped, so there must be room for those of the runs there are."""
+        return self._bytes > MOST_BYTES
+
+    # -- the writer thread
+
+    def _write_for_ever(self) -> None:
+        while (first := self._work.get()) is not None:
+            batch: list[_Entry | _Acknowledged] = [first]
+            stop = False
+            while len(batch) < _BATCH and not self._work.empty():
+                following = self._work.get()
+                if following is None:
+                    stop = True
+                    break
+                batch.append(following)
+            self._write(batch)
+            if stop:
+                return
+
+    def _write(self, batch: Sequence[_Entry | _Acknowledged]) -> None:
+        fresh: list[tuple[int, bytes, float]] = []
+        entries = [entry for entry in batch if isinstance(entry, _Entry)]
+        try:
+            sequence = self.max_sequence
+            self._connection.execute("BEGIN IMMEDIATE")
+            for entry in batch:
+                if isinstance(entry, _Acknowledged):
+                    self._connection.execute("DELETE FROM event WHERE sequence <= ?", (entry.sequence,))
+                    continue
+                self._put_page(entry)
+                for event in entry.events:
+                    sequence += 1
+                    payload = agent_event(entry.printer_id, event).SerializeToString()
+                    fresh.append((sequence, payload, self._clock()))
+            self._connection.executemany("INSERT INTO event VALUES (?, ?, ?)", fresh)
+            if fresh:
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_sequence'", (str(sequence),))
+            for entry in entries:
+                failpoint(f"before_journal.{_what(entry)}")
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._connection.rollback()
+            for entry in entries:
+                entry.done(error)
+            return
+        with self._lock:
+            self.max_sequence = sequence
+            for number, payload, at in fresh:
+                self._waiting[number] = (payload, at)
+                self._bytes += len(payload)
+        for entry in entries:
+            failpoint(f"after_journal.{_what(entry)}")
+            entry.done(None)
+
+    def _put_page(self, entry: _Entry) -> None:
+        book = entry.book
+        # The highest epoch never goes back, whatever the caller holds (I6).
+        self._connection.execute(
+            "INSERT INTO page VALUES (?, ?, ?, ?, ?) ON CONFLICT (printer_id) DO UPDATE SET "
+            "max_epoch = max(max_epoch, excluded.max_epoch), run = excluded.run, "
+            "stop_done = max(stop_done, excluded.stop_done), stop_released = max(stop_released, excluded.stop_released)",
+            (entry.printer_id, book.max_epoch, _run_text(book.run), book.stop_done, book.stop_released),
+        )
+
+
+def _settle(done: "asyncio.Future[None]", error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
+def _what(entry: _Entry) -> str:
+    return entry.events[-1].kind if entry.events else entry.book.run.stage.value if entry.book.run else "page"
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Raises JournalCorrupt. A file that cannot be trusted is never deleted or repaired."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+            connection.execute(f"PRAGMA {pragma}")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalCorrupt(f"{path.name}: {verdict}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise JournalCorrupt(f"{path.name} was written by a newer agent (version {version})")
+        connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise JournalCorrupt(f"{path.name}: {error}") from error
+    except JournalCorrupt:
+        connection.close()
+        raise
+    return connection
+
+
+def _run_text(run: LocalRun | None) -> str | None:
+    if run is None:
+        return None
+    values = asdict(run) | {"handle": None}
+    if run.handle is not None:
+        values["handle"] = {"version": run.handle.version, "facts": dict(run.handle.facts)}
+    return json.dumps(values)
+
+
+def _run_from(text: str | None) -> LocalRun | None:
+    if text is None:
+        return None
+    values: dict[str, Any] = json.loads(text)
+    handle = values.pop("handle")
+    return LocalRun(
+        **values | {"stage": Stage(values["stage"])},
+        handle=Handle(handle["version"], handle["facts"]) if handle else None,
+    )

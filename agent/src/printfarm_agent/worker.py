@@ -1,0 +1,392 @@
+"""Drives one printer: carries out what ``execution`` decides, in its order, and tells it what came of it."""
+
+import asyncio
+import secrets
+import sqlite3
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Protocol
+
+import structlog
+
+from printfarm.model.v1 import printer_pb2
+from printfarm_rpc.errors import FarmError
+from printfarm_rpc.failpoints import failpoint
+from printfarm_rpc.limits import START_MARGIN_SECONDS, START_TTL_SECONDS
+
+from . import wire
+from .driver import Capabilities, ConnectionLost, Driver, DriverError, Handle, Observation, Refused
+from .execution import (
+    Book,
+    Commit,
+    Denied,
+    Do,
+    Done,
+    EmergencyStop,
+    Event,
+    Failed,
+    Granted,
+    Input,
+    LocalRun,
+    NoAnswer,
+    Operation,
+    Overheated,
+    Rules,
+    Seen,
+    Stage,
+    State,
+    StopFailed,
+    Stopped,
+    Tick,
+    Unseen,
+    Wanted,
+    reopened,
+    step,
+    why_not_start,
+)
+from .files import Files, WrongBytes
+from .heat import HeatWatch
+from .journal import Journal
+from .limits import check_file
+from .settings import AgentSettings, PrinterSettings
+from .telemetry import Telemetry
+
+_LOG = structlog.get_logger(__name__)
+_STOP_RETRY_SECONDS = 0.5
+_COMMIT_RETRY_SECONDS = 1.0
+# A driver keeps its own deadlines; this one is for a driver that breaks that promise.
+_LONGEST_CALL_SECONDS = 900.0
+
+
+class Coordinator(Protocol):
+    """What a worker asks of the link."""
+
+    async def authorise(self, printer_id: str, run: LocalRun) -> Granted | Denied | NoAnswer: ...
+    def download(self, sha256: str, offset: int) -> AsyncIterator[bytes]: ...
+    def events_wait(self) -> None:
+        """The journal has new events."""
+        ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """For the metrics."""
+
+    driver_errors: int = 0
+    starts: int = 0
+    emergency_stops: int = 0
+    events: int = 0
+
+
+class PrinterWorker:
+    """One printer, one task. Driver calls go one at a time, but for the emergency stop."""
+
+    def __init__(
+        self,
+        settings: PrinterSettings,
+        agent: AgentSettings,
+        driver: Driver,
+        journal: Journal | None,
+        files: Files,
+        telemetry: Telemetry,
+        boot_id: str,
+    ) -> None:
+        self.settings = settings
+        self.printer_id = settings.printer_id
+        self.counts = Counts()
+        self.coordinator: Coordinator | None = None
+        self.connected = asyncio.Event()
+        self.abilities = printer_pb2.Abilities(tags=settings.tags)
+        self._agent = agent
+        self._driver = driver
+        self._journal = journal
+        self._files = files
+        self._telemetry = telemetry
+        self._can = Capabilities(can_pause=False, prints_autonomously=False)
+        self._boot_id = boot_id
+        self._limits = settings.limits
+        self._heat = HeatWatch(settings.heat)
+        self._inputs: deque[Input] = deque()
+        self._given = asyncio.Event()
+        self._driver_lock = asyncio.Lock()
+        self._operations: set[asyncio.Task[None]] = set()
+        self.state: State = reopened(journal.book(self.printer_id)) if journal else State(Book())
+        self._progressed_at = time.monotonic()
+        self._observe_now = asyncio.Event()
+
+    # -- from outside
+
+    def want(self, wanted: Wanted) -> None:
+        """What the coordinator wants from now on; an older wish that still waits is replaced."""
+        self._inputs = deque(given for given in self._inputs if not isinstance(given, Wanted))
+        self._give(wanted)
+
+    def want_nothing(self) -> None:
+        """The coordinator's complete set does not name this printer."""
+        known = self.state.wanted
+        stop = known.stop_generation if known else 0
+        self.want(Wanted(self.state.book.max_epoch, stop_generation=stop))
+
+    @property
+    def progress_age(self) -> float:
+        """Seconds since the driver last came back from a call."""
+        return time.monotonic() - self._progressed_at
+
+    @property
+    def shown(self) -> str:
+        """What is told of the printer's state."""
+        return self.state.reported[0] or "offline"
+
+    @property
+    def observed_run_id(self) -> str:
+        """The run that the printer's own file name carries."""
+        run, seen = self.state.book.run, self.state.seen
+        return run.run_id if run and seen and seen.file_name == run.file_name else ""
+
+    def _give(self, given: Input) -> None:
+        self._inputs.append(given)
+        self._given.set()
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Until cancelled. A print goes on."""
+        observer = asyncio.create_task(self._observe_for_ever())
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(1.0):
+                        await self._given.wait()
+                except TimeoutError:
+                    self._inputs.append(Tick())
+                self._given.clear()
+                while self._inputs:
+                    await self._step(self._inputs.popleft())
+        finally:
+            for task in (observer, *self._operations):
+                task.cancel()
+            await asyncio.gather(observer, *self._operations, return_exceptions=True)
+
+    def _rules(self) -> Rules:
+        closed = ""
+        if self._journal is None:
+            closed = "the agent's journal is corrupt"
+        elif self._journal.is_full:
+            closed = "the agent's journal is full"
+        return Rules(
+            self._boot_id,
+            can_pause=self._can.can_pause,
+            start_ttl=START_TTL_SECONDS - START_MARGIN_SECONDS,
+            idle_heat_seconds=self._agent.idle_heat_seconds,
+            closed=closed,
+        )
+
+    async def _step(self, given: Input) -> None:
+        state, effects = step(self.state, given, time.monotonic(), self._rules(), secrets.token_hex(16))
+        for effect in effects:
+            if isinstance(effect, EmergencyStop):
+                self._spawn(self._stop(effect))
+            elif isinstance(effect, Commit):
+                await self._commit(effect)
+                self.state = state
+            else:
+                self.state = state
+                self._spawn(self._perform(effect))
+        self.state = state
+        if effects:
+            self._observe_now.set()
+        if effects and not any(isinstance(effect, Do) for effect in effects):
+            # Something was written and nothing is under way: what follows from it need not wait for the next look.
+            self._give(Tick())
+
+    async def _commit(self, commit: Commit) -> None:
+        """Durable when it returns. While the disk refuses, nothing goes on but the printer itself and its stop."""
+        if self._journal is None:
+            return
+        while True:
+            try:
+                await self._journal.commit(self.printer_id, commit.book, commit.events)
+                break
+            except (sqlite3.Error, OSError) as error:
+                _LOG.error("the journal cannot be written", printer_id=self.printer_id, why=str(error))
+                self._stop_while_stuck()
+                await asyncio.sleep(_COMMIT_RETRY_SECONDS)
+        self.counts.events += len(commit.events)
+        for event in commit.events:
+            _LOG.info("fact", printer_id=self.printer_id, kind=event.kind, run_id=event.run_id, **dict(event.data))
+        if commit.events and self.coordinator:
+            self.coordinator.events_wait()
+
+    def _stop_while_stuck(self) -> None:
+        wishes = [given for given in self._inputs if isinstance(given, Wanted)]
+        if wishes and wishes[-1].stop_generation > self.state.book.stop_done:
+            self._spawn(self._stop(EmergencyStop(wishes[-1].stop_generation)))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._operations.add(task)
+        task.add_done_callback(self._operations.discard)
+
+    # -- looking
+
+    async def _observe_for_ever(self) -> None:
+        while True:
+            try:
+                if not self.connected.is_set():
+                    await self._connect()
+                await self._observe()
+            except (ConnectionLost, DriverError, TimeoutError) as error:
+                self.counts.driver_errors += 1
+                self._give(Unseen(str(error)))
+            self._progressed_at = time.monotonic()
+            await self._pause_between_looks()
+
+    async def _connect(self) -> None:
+        async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
+            machine, can = await self._driver.connect()
+        self._can = can
+        said = dict(self.settings.abilities)
+        self.abilities = wire.abilities(machine, can, self.settings.tags, said)
+        volume = said.get("volume_mm") or machine.volume_mm
+        if self._limits.volume_mm is None and volume:
+            self._limits = replace(self._limits, volume_mm=tuple(volume))
+        self.connected.set()
+        await self._tell_abilities()
+
+    async def _tell_abilities(self) -> None:
+        data = {"observed_state": self.shown, "abilities": self.abilities.SerializeToString()}
+        if self._journal is not None and self.state.wanted is not None:
+            event = Event("printer_changed", data=MappingProxyType(data))
+            await self._commit(Commit(self.state.book, (event,)))
+
+    async def _observe(self) -> None:
+        async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
+            seen = await self._driver.observe()
+        now = time.monotonic()
+        self._give(Seen(seen))
+        if why := self._heat.look(seen.heaters, now):
+            self._give(Overheated(why))
+        run_id = self.observed_run_id
+        before = self.state.seen
+        urgent = before is None or before.state is not seen.state
+        self._telemetry.put(
+            self.printer_id, now, wire.sample(self.printer_id, run_id, _shown(self.state, seen), seen), urgent=urgent
+        )
+
+    async def _pause_between_looks(self) -> None:
+        run = self.state.book.run
+        is_busy = run is not None and run.stage is not Stage.DONE
+        seconds = self._agent.observe_seconds if is_busy else self._agent.idle_observe_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._observe_now.wait()
+                await asyncio.sleep(min(0.05, seconds))
+        except TimeoutError:
+            pass
+        self._observe_now.clear()
+
+    # -- doing
+
+    async def _stop(self, effect: EmergencyStop) -> None:
+        """Beside whatever hangs. Told as done only once it was written to the machine."""
+        self.counts.emergency_stops += 1
+        try:
+            await self._driver.emergency_stop()
+        except Refused as refusal:
+            # It answered: it is stopped, or cannot be stopped further.
+            _LOG.warning("emergency stop refused", printer_id=self.printer_id, why=str(refusal))
+        except (DriverError, TimeoutError, OSError) as error:
+            self.counts.driver_errors += 1
+            _LOG.error("emergency stop not written", printer_id=self.printer_id, why=str(error))
+            await asyncio.sleep(_STOP_RETRY_SECONDS)
+            self._give(StopFailed(effect.generation))
+            if effect.generation == 0:
+                await self._stop(effect)
+            return
+        self._give(Stopped(effect.generation))
+
+    async def _perform(self, do: Do) -> None:
+        try:
+            handle = await self._operation(do)
+        except Refused as error:
+            self._give(Failed(do.operation, "refused", str(error), certain=True))
+        except WrongBytes as error:
+            self._give(Failed(do.operation, "wrong_bytes", str(error), certain=False))
+        except _Unfit as error:
+            self._give(Failed(do.operation, "limits", str(error), certain=True))
+        except ConnectionLost as error:
+            # Nothing was sent. For a start that is proof; for a fetch or an upload it is no reason to give the job away.
+            certain = do.operation is Operation.START
+            self._give(Failed(do.operation, "printer_unreachable", str(error), certain=certain))
+        except FarmError as error:
+            self._give(Failed(do.operation, error.code.name.lower(), error.detail, certain=False))
+        except (DriverError, TimeoutError, OSError) as error:
+            self.counts.driver_errors += 1
+            self._give(Failed(do.operation, "unknown", str(error), certain=False))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            _LOG.exception("operation failed unexpectedly", printer_id=self.printer_id, operation=do.operation.value)
+            self._give(Failed(do.operation, "internal", type(error).__name__, certain=False))
+        else:
+            if do.operation is not Operation.ASK:
+                self._give(Done(do.operation, handle))
+
+    async def _operation(self, do: Do) -> Handle | None:
+        run = do.run
+        if do.operation is Operation.COOL_DOWN:
+            async with self._driver_lock:
+                await self._driver.cool_down()
+            return None
+        if run is None:
+            raise ValueError(f"{do.operation} needs a run")
+        match do.operation:
+            case Operation.FETCH:
+                await self._fetch(run)
+            case Operation.UPLOAD:
+                async with self._driver_lock:
+                    await self._driver.put_file(self._files.path(run.sha256), run.file_name)
+            case Operation.ASK:
+                await self._ask(run)
+            case Operation.START:
+                return await self._start(run, do)
+            case _:
+                async with self._driver_lock:
+                    await getattr(self._driver, do.operation.value)()
+        return None
+
+    async def _fetch(self, run: LocalRun) -> None:
+        if self.coordinator is None:
+            raise ConnectionError("no coordinator")
+        path = await self._files.fetch(run.sha256, run.size_bytes, self.coordinator.download)
+        if why := await asyncio.to_thread(check_file, path, self._limits):
+            raise _Unfit(why)
+
+    async def _ask(self, run: LocalRun) -> None:
+        answer: Granted | Denied | NoAnswer = NoAnswer(run.nonce)
+        if self.coordinator is not None:
+            answer = await self.coordinator.authorise(self.printer_id, run)
+        self._give(answer)
+
+    async def _start(self, run: LocalRun, do: Do) -> Handle:
+        """The one place that starts a print. Called once for each STARTING that was journalled."""
+        async with self._driver_lock:
+            if why := why_not_start(self.state, do, time.monotonic()):
+                raise Refused(why)
+            failpoint("authority_checked")
+            failpoint("before_start_command")
+            self.counts.starts += 1
+            handle = await self._driver.start(self._files.path(run.sha256), run.file_name)
+            failpoint("after_start_command")
+            return handle
+
+
+class _Unfit(Exception):
+    """The file must not run on this printer."""
+
+
+def _shown(state: State, seen: Observation) -> str:
+    return state.reported[0] if state.seen is seen and state.reported[0] else seen.state.value
