@@ -1,0 +1,92 @@
+"""The application: routes, errors, documentation. No I/O of its own."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
+
+from . import __version__, page, problems
+from .auth import Authenticator
+from .control_client import ControlClient
+from .follower import Follower
+from .guard import Guard
+from .metrics import Metrics
+from .ratelimits import RateLimits
+from .recent import Recent
+from .roles import OPEN
+from .routers import access, agents, events, farm, files, health, jobs, printers, runs
+from .schemas import JobFields, JobOrder, ProblemDocument
+from .settings import GatewaySettings
+from .streams import Streams
+from .tokens import Tokens
+
+_ABOUT = """
+The REST API of a 3D print farm. Send `X-API-Key: <key>`, or `Authorization: Bearer <token>` for people.
+
+Lists answer `{"items": [...], "next": cursor}`; ask for the next page with `?cursor=`. Errors are problem documents
+(RFC 9457): `code` is stable, `errors` names each wrong field and the fix. Every answer carries `X-Request-ID`.
+"""
+
+
+def make_app(
+    settings: GatewaySettings,
+    control: ControlClient,
+    limits: RateLimits,
+    metrics: Metrics,
+    follower: Follower,
+    streams: Streams,
+    recent: Recent[bytes],
+) -> tuple[FastAPI, ASGIApp]:
+    """The application, and the application behind its guard."""
+    app = FastAPIOffline(
+        title="PrintFarm",
+        version=__version__,
+        description=_ABOUT,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        static_url="/docs-assets",
+        # A redirect would be made from the Host header, which is whatever the client wrote.
+        redirect_slashes=False,
+    )
+    app.state.control = control
+    app.state.limits = limits
+    app.state.metrics = metrics
+    app.state.follower = follower
+    app.state.streams = streams
+    app.state.recent = recent
+    app.state.tokens = Tokens.with_secret(settings.jwt_secret_key, settings.data_dir)
+    app.state.authenticator = Authenticator(control, app.state.tokens, limits)
+    problems.install(app)
+    for noun in (jobs, runs, printers, agents, files, events, farm, access, health):
+        app.include_router(noun.router)
+    app.include_router(page.router)
+    _complete(app)
+    return app, Guard(app, limits, metrics, settings, recent.forget)
+
+
+def _complete(app: FastAPI) -> None:
+    """What the framework does not know of: security, and the shapes that endpoints read by themselves."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        schema = plain()
+        parts = schema.setdefault("components", {})
+        shapes = parts.setdefault("schemas", {})
+        for model in (ProblemDocument, JobFields, JobOrder):
+            made = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            shapes.update(made.pop("$defs", {}))
+            shapes[model.__name__] = made
+        parts["securitySchemes"] = {
+            "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        }
+        for path, methods in schema["paths"].items():
+            for method, operation in methods.items():
+                if (method.upper(), path) not in OPEN:
+                    operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
+        app.openapi_schema = schema
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,35 @@
+"""The live page: plain HTML and script from this host, nothing from elsewhere."""
+
+from importlib.resources import files
+
+from fastapi import APIRouter, Response
+
+router = APIRouter(include_in_schema=False)
+_FOLDER = files("printfarm_gateway") / "static"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@router.get("/")
+async def page() -> Response:
+    """The page."""
+    return _file("index.html", "text/html; charset=utf-8")
+
+
+@router.get("/page.js")
+async def script() -> Response:
+    """Its script."""
+    return _file("page.js", "text/javascript; charset=utf-8")
+
+
+@router.get("/page.css")
+async def style() -> Response:
+    """Its style."""
+    return _file("page.css", "text/css; charset=utf-8")
+
+
+def _file(name: str, kind: str) -> Response:
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
+    return Response((_FOLDER / name).read_bytes(), media_type=kind, headers=headers)

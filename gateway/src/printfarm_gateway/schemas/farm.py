@@ -1,0 +1,130 @@
+"""The farm as a whole: events, figures, the audit log, its health."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from .base import EXAMPLE_ID, example
+
+
+class Event(BaseModel):
+    """A committed fact."""
+
+    model_config = example(
+        {
+            "position": 1042,
+            "type": "run.finished",
+            "subject_kind": "run",
+            "subject_id": EXAMPLE_ID,
+            "subject_sequence": 7,
+            "actor": "agent/host-1",
+            "data": {"verified": True},
+            "created_at": "2026-11-23T09:12:31.5Z",
+        }
+    )
+
+    position: int
+    type: str
+    subject_kind: str
+    subject_id: str
+    subject_sequence: int
+    actor: str
+    data: dict[str, Any]
+    created_at: datetime | None
+
+
+class Stats(BaseModel):
+    """Live figures."""
+
+    jobs_by_state: dict[str, int]
+    runs_by_state: dict[str, int]
+    printers_by_state: dict[str, int]
+    printers_waiting_for_bed_clear: int
+    printers_held: int
+    agents_connected: int
+    agents_unreachable: int
+    runs_unconfirmed: int
+    runs_waiting_for_verdict: int
+    parts_owed: int
+    jobs_at_risk: int
+    jobs_overdue: int
+    runs_finished_today: int
+    runs_failed_today: int
+    oldest_waiting_seconds: float
+    estimated_backlog_seconds: float
+    as_of: datetime | None
+
+
+class PrinterUtilization(BaseModel):
+    """Of one printer in the range."""
+
+    printer_id: str
+    printing_seconds: float
+    known_seconds: float
+    utilization: float
+    runs_started: int
+    runs_finished: int
+    runs_failed: int
+
+
+class Utilization(BaseModel):
+    """Of the farm in the range, 0..1."""
+
+    start: datetime
+    end: datetime
+    utilization: float
+    printers: list[PrinterUtilization]
+
+
+class AuditEntry(BaseModel):
+    """Who moved or heated what, and why."""
+
+    sequence: int
+    created_at: datetime | None
+    actor: str
+    action: str
+    subject_kind: str
+    subject_id: str
+    reason: str
+    epoch: int
+    request_id: str
+    hash: str
+
+
+class Health(BaseModel):
+    """The service is up."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Component(BaseModel):
+    """One part of the farm."""
+
+    component: str
+    status: Literal["ok", "degraded", "down", "not_configured"]
+    detail: str
+    latency_seconds: float
+
+
+class DetailedHealth(BaseModel):
+    """The worst of the components decides."""
+
+    model_config = example(
+        {
+            "status": "ok",
+            "components": [
+                {"component": "database", "status": "ok", "detail": "", "latency_seconds": 0.0004},
+                {
+                    "component": "message_broker",
+                    "status": "not_configured",
+                    "detail": "in-process bus",
+                    "latency_seconds": 0,
+                },
+            ],
+        }
+    )
+
+    status: Literal["ok", "degraded", "down"]
+    components: list[Component]

@@ -1,0 +1,197 @@
+"""Jobs: what clients ask for."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic.config import JsonDict
+
+from .base import EXAMPLE_ID, EXAMPLE_SHA256, SHA256, Millimetres, Moment, Nozzle, Slug, Strict, Tag, Word, example
+from .runs import RUN_EXAMPLE, Run
+
+JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
+_JOB_EXAMPLE: JsonDict = {
+    "name": "bracket",
+    "quantity": 10,
+    "parts_per_plate": 4,
+    "priority": 5,
+    "due_at": "2026-12-01T08:00:00Z",
+    "requirements": {"material": "PLA", "min_build_volume": {"x_mm": 200, "y_mm": 200, "z_mm": 50}},
+    "max_retries": 3,
+}
+
+
+_SEEN_EXAMPLE: JsonDict = {
+    **_JOB_EXAMPLE,
+    "job_id": EXAMPLE_ID,
+    "state": "active",
+    "held": False,
+    "hold_reason": "",
+    "artifact_sha256": EXAMPLE_SHA256,
+    "file_name": "bracket.gcode",
+    "good_parts": 4,
+    "pending_parts": 4,
+    "requirements": {
+        "min_build_volume": {"x_mm": 200, "y_mm": 200, "z_mm": 50},
+        "nozzle_diameter_mm": None,
+        "material": "PLA",
+        "colour": None,
+        "tags": [],
+        "printer_ids": [],
+    },
+    "failed_runs": 0,
+    "estimated_run_seconds": 5400.0,
+    "progress": 0.57,
+    "at_risk": False,
+    "expected_end_at": "2026-11-24T17:20:00Z",
+    "failure_reason": "",
+    "client": "key/shop",
+    "created_at": "2026-11-24T08:00:00Z",
+    "updated_at": "2026-11-24T11:00:00Z",
+    "ended_at": None,
+    "version": 5,
+}
+
+
+class MinVolume(Strict):
+    """At least so much room, in millimetres."""
+
+    x_mm: Millimetres = 0.0
+    y_mm: Millimetres = 0.0
+    z_mm: Millimetres = 0.0
+
+
+class Requirements(Strict):
+    """What a printer must be or hold; what is left out asks nothing."""
+
+    min_build_volume: MinVolume | None = None
+    nozzle_diameter_mm: Nozzle | None = None
+    material: Word | None = None
+    colour: Word | None = None
+    tags: Annotated[list[Tag], Field(default_factory=list, max_length=64)]
+    printer_ids: Annotated[list[Slug], Field(default_factory=list, max_length=1_000)]
+
+
+class JobFields(Strict):
+    """What a client asks for, beside the file."""
+
+    model_config = example(_JOB_EXAMPLE)
+
+    name: Annotated[StrictStr, Field(min_length=1, max_length=255)]
+    quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
+    parts_per_plate: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0
+    due_at: Moment | None = None
+    requirements: Annotated[Requirements, Field(default_factory=Requirements)]
+    max_retries: Annotated[StrictInt, Field(ge=0, le=1_000)] = 3
+
+
+class JobOrder(JobFields):
+    """A job of a file that was uploaded before."""
+
+    model_config = example({**_JOB_EXAMPLE, "artifact_sha256": EXAMPLE_SHA256})
+
+    artifact_sha256: SHA256
+
+
+class JobChange(Strict):
+    """What is given is changed. ``version`` as it was read loses against newer changes. ``due_at`` null clears it."""
+
+    model_config = example({"version": 3, "priority": 50, "due_at": "2026-12-01T08:00:00Z"})
+
+    version: Annotated[StrictInt, Field(ge=1, le=1 << 62)] | None = None
+    name: Annotated[StrictStr, Field(min_length=1, max_length=255)] | None = None
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None
+    due_at: Moment | None = None
+    quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    max_retries: Annotated[StrictInt, Field(ge=0, le=1_000)] | None = None
+    requirements: Requirements | None = None
+
+
+class AssignOrder(Strict):
+    """Which job."""
+
+    model_config = example({"job_id": EXAMPLE_ID})
+
+    job_id: Annotated[StrictStr, Field(min_length=1, max_length=64)]
+
+
+class Job(BaseModel):
+    """What a client asked for."""
+
+    model_config = example(_SEEN_EXAMPLE)
+
+    job_id: str
+    name: str
+    state: JobState
+    held: bool
+    hold_reason: str
+    artifact_sha256: str
+    file_name: str
+    quantity: int
+    parts_per_plate: int
+    good_parts: int
+    pending_parts: int
+    priority: int
+    due_at: datetime | None
+    requirements: Requirements
+    max_retries: int
+    failed_runs: int
+    estimated_run_seconds: float | None
+    progress: float
+    at_risk: bool
+    expected_end_at: datetime | None
+    failure_reason: str
+    client: str
+    created_at: datetime | None
+    updated_at: datetime | None
+    ended_at: datetime | None
+    version: int
+
+
+class WaitingReason(BaseModel):
+    """Why one printer does not take the job now."""
+
+    printer_id: str
+    code: str
+    explanation: str
+
+
+class Waiting(BaseModel):
+    """Why a job waits."""
+
+    model_config = example(
+        {
+            "summary": "no printer is free: 2 are printing, 1 has no PLA",
+            "waiting_seconds": 42.0,
+            "eligible_printer_ids": ["p1", "p2"],
+            "reasons": [{"printer_id": "p3", "code": "MATERIAL", "explanation": "PETG is loaded, PLA is asked for"}],
+        }
+    )
+
+    summary: str
+    waiting_seconds: float
+    eligible_printer_ids: list[str]
+    reasons: list[WaitingReason]
+
+
+class JobStatus(Job):
+    """A job with its runs, and why it waits while it does."""
+
+    model_config = example({**_SEEN_EXAMPLE, "runs": [RUN_EXAMPLE], "waiting": None})
+
+    runs: list[Run]
+    waiting: Waiting | None
+
+
+class JobReceipt(BaseModel):
+    """The job is durable."""
+
+    model_config = example(
+        {"job_id": EXAMPLE_ID, "state": "queued", "artifact_sha256": EXAMPLE_SHA256, "repeated": False}
+    )
+
+    job_id: str
+    state: JobState
+    artifact_sha256: str
+    repeated: bool
