@@ -1,0 +1,125 @@
+"""Joins the parts: CA, coordinator, gateway, printers, agent, each with the credentials it would have on its own host."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from printfarm_agent.bootstrap import open_agent
+from printfarm_agent.driver import PrinterConfig
+from printfarm_agent.enroll import enroll
+from printfarm_agent.settings import AgentSettings, PrinterSettings
+from printfarm_coordinator.adapters.ca.authority import Authority
+from printfarm_coordinator.app.access import ensure_admin_key
+from printfarm_coordinator.app.enroll import create_token
+from printfarm_coordinator.app.farm import Caller
+from printfarm_coordinator.app.ports import Role
+from printfarm_coordinator.bootstrap import RunningCoordinator, open_coordinator
+from printfarm_coordinator.settings import CoordinatorSettings
+from printfarm_gateway.bootstrap import open_gateway
+from printfarm_gateway.settings import GatewaySettings
+from printfarm_rpc.identity import Identity, PeerRole
+from printfarm_rpc.keys import is_due_for_renewal, write_private
+from printfarm_rpc.tls import CredentialFiles, CredentialsError, check
+
+from .printers import virtual_printers
+from .settings import StandaloneSettings
+
+AGENT_ID = "local"
+_ANY_PORT = "127.0.0.1:0"
+_ITSELF = Caller("standalone", Role.ADMIN)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFarm:
+    """Where it is, and the key to it."""
+
+    url: str
+    key_path: Path
+    is_first_start: bool
+
+
+@asynccontextmanager
+async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]:
+    """The whole farm. No shortcut anywhere: the parts speak gRPC with mutual TLS on loopback, as between hosts."""
+    data = settings.data_dir
+    is_first_start = not (data / "ca" / "key.pem").exists()
+    if is_first_start:
+        await asyncio.to_thread(Authority.create, data / "ca")
+    async with AsyncExitStack() as stack:
+        coordinator = await stack.enter_async_context(open_coordinator(_coordinator_settings(settings)))
+        key_path = await _admin_key(coordinator, data)
+        addresses = await stack.enter_async_context(
+            virtual_printers(settings.virtual_printers, data / "virtual-printers", settings.time_scale)
+        )
+        await _enrol_agent(coordinator, data / "agent")
+        await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, addresses)))
+        await asyncio.to_thread(_gateway_credentials, coordinator.authority, data / "gateway")
+        gateway = await stack.enter_async_context(
+            open_gateway(GatewaySettings(data_dir=data, port=settings.port, control_target=coordinator.control_address))
+        )
+        port = gateway.address.rpartition(":")[2]
+        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start)
+
+
+def _coordinator_settings(settings: StandaloneSettings) -> CoordinatorSettings:
+    return CoordinatorSettings(
+        data_dir=settings.data_dir,
+        agents_address=_ANY_PORT,
+        control_address=_ANY_PORT,
+        enrollment_address=_ANY_PORT,
+        admin_address=_ANY_PORT,
+        metrics_address=_ANY_PORT,
+    )
+
+
+async def _admin_key(coordinator: RunningCoordinator, data: Path) -> Path:
+    path = data / "admin-api-key"
+    if secret := await ensure_admin_key(coordinator.farm):
+        write_private(path, secret.encode() + b"\n")
+    return path
+
+
+async def _enrol_agent(coordinator: RunningCoordinator, state_dir: Path) -> None:
+    """By a one-time token through the enrolment listener, as on any host; again only if its certificate is over."""
+    try:
+        check(CredentialFiles.in_folder(state_dir / "credentials"), time.time())
+        return
+    except CredentialsError:
+        token, _ = await create_token(coordinator.farm, _ITSELF, AGENT_ID)
+    fingerprint = coordinator.authority.fingerprint
+    await asyncio.to_thread(enroll, coordinator.enrollment_address, token, fingerprint, state_dir)
+
+
+def _agent_settings(coordinator: RunningCoordinator, data: Path, addresses: list[str]) -> AgentSettings:
+    printers = tuple(
+        PrinterSettings(
+            PrinterConfig(f"virtual-{number}", {"address": address}),
+            "virtual",
+            f"Virtual {number}",
+            # Nothing lies on the plate of a printer that was made a moment ago.
+            initial_bed="clear",
+        )
+        for number, address in enumerate(addresses, start=1)
+    )
+    return AgentSettings(
+        coordinator=coordinator.agents_address,
+        printers=printers,
+        state_dir=data / "agent",
+        metrics_address=_ANY_PORT,
+        observe_seconds=0.5,
+    )
+
+
+def _gateway_credentials(authority: Authority, folder: Path) -> None:
+    files = CredentialFiles.in_folder(folder)
+    try:
+        leaf = check(files, time.time())
+        if not is_due_for_renewal(leaf, datetime.now(UTC)) and files.roots.read_bytes() == authority.roots_pem:
+            return
+    except CredentialsError:
+        pass
+    authority.issue(folder, Identity(PeerRole.GATEWAY, "gateway"))
