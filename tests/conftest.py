@@ -1,0 +1,83 @@
+"""Fixtures that many tests use, and two rules: a missing part is never silent, and no test leaves a task behind."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from printfarm_rpc import require_tls_13
+from tests.servers import program
+from tests.support.postgres import PostgresServer
+from tests.support.rabbitmq import RabbitServer
+from tests.support.redis import RedisServer
+
+# As every program does, before gRPC is imported.
+require_tls_13()
+REQUIRED = {name for name in os.environ.get("PRINTFARM_REQUIRE", "").split(",") if name}
+_SETTLE_SECONDS = 2.0
+
+
+def need(name: str) -> None:
+    """Skips with the reason, or fails where the part is required."""
+    if program(name) is not None:
+        return
+    if name in REQUIRED:
+        pytest.fail(f"{name} is required by PRINTFARM_REQUIRE and not installed")
+    pytest.skip(f"{name} is not installed: what needs it is not tested")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A private PostgreSQL for the session."""
+    need("postgres")
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitServer]:
+    """A private RabbitMQ for the session. A test that kills it starts it again."""
+    need("rabbitmq")
+    server = RabbitServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A private Redis for the session. A test that kills it starts it again."""
+    need("redis")
+    server = RedisServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest_asyncio.fixture
+async def _nothing_left() -> AsyncGenerator[None]:
+    """Set up before, and torn down after, every other fixture of an asynchronous test."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        # What was cancelled a moment ago may still be on its way out.
+        _, left = await asyncio.wait(left, timeout=_SETTLE_SECONDS)
+    names = sorted(map(repr, left))
+    for task in left:
+        task.cancel()
+    assert not names, f"the test left tasks behind: {names}"
+
+
+@pytest.fixture(autouse=True)
+def no_task_left_behind(request: pytest.FixtureRequest) -> None:
+    """For asynchronous tests alone: others need no loop."""
+    function = getattr(request.node, "obj", None)
+    inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    if asyncio.iscoroutinefunction(inner):
+        request.getfixturevalue("_nothing_left")

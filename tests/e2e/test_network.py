@@ -1,0 +1,136 @@
+"""The way between agent and coordinator made worse, and processes stopped at the worst moment."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_farm import checked, finish
+from tests.support.farm import RealFarm, until
+from tests.support.proxy import FaultProxy
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[tuple[RealFarm, FaultProxy]]:
+    """A farm whose agent reaches its coordinator through the proxy."""
+    farm = RealFarm(tmp_path)
+    with FaultProxy(f"127.0.0.1:{farm.ports['agents']}") as proxy:
+        farm.agent_target = proxy.address
+        farm.prepare()
+        try:
+            yield farm.start(), proxy
+        finally:
+            farm.stop()
+
+
+def test_partition_while_it_prints(proxied: tuple[RealFarm, FaultProxy]) -> None:
+    """I24: the print goes on, its end is told after the heal, nothing is started twice."""
+    farm, proxy = proxied
+    job_id = farm.submit("partitioned")
+    run = farm.wait_run(job_id, "printing")
+    proxy.weather.hole_up = proxy.weather.hole_down = True
+    index = int(run["printer_id"][1:])
+    until(lambda: any(e["event"] == "end" for e in farm.printers.log(index)), why="it printed to the end")
+    farm.wait_run(job_id, "unconfirmed")
+    assert len(farm.status(job_id)["runs"]) == 1
+    proxy.weather.hole_up = proxy.weather.hole_down = False
+    proxy.cut()
+    farm.wait_run(job_id, "finished", seconds=90)
+    finish(farm, job_id)
+    assert checked(farm)["physical_start"] == 1
+
+
+def test_answers_are_lost_while_questions_arrive(proxied: tuple[RealFarm, FaultProxy]) -> None:
+    """The coordinator hears the agent, the agent hears nothing: it connects anew, and nothing is started twice."""
+    farm, proxy = proxied
+    job_id = farm.submit("one way")
+    proxy.weather.hole_down = True
+    until(lambda: "connecting anew" in farm.agent.log() or "no session" in farm.agent.log(), 60, "the agent notices")
+    proxy.weather.hole_down = False
+    proxy.cut()
+    finish(farm, job_id)
+    assert checked(farm)["physical_start"] >= 1
+
+
+def test_connections_are_cut_again_and_again(proxied: tuple[RealFarm, FaultProxy]) -> None:
+    farm, proxy = proxied
+    job_id = farm.submit("stuttering", quantity=2)
+    for _ in range(5):
+        before = farm.agent.log().count("connected to the coordinator")
+        proxy.cut()
+        until(lambda seen=before: farm.agent.log().count("connected to the coordinator") > seen, 60, "connected again")
+    finish(farm, job_id)
+    assert checked(farm)["physical_start"] == 2
+
+
+def test_damaged_bytes_never_reach_a_printer(proxied: tuple[RealFarm, FaultProxy]) -> None:
+    """TLS refuses them; the agent tries again; what is printed has the digest that was ordered (I17)."""
+    farm, proxy = proxied
+    proxy.weather.flip_chance = 0.05
+    job_id = farm.submit("noisy")
+    until(lambda: "no session" in farm.agent.log() or farm.status(job_id)["runs"], 60)
+    proxy.weather.flip_chance = 0.0
+    proxy.cut()
+    finish(farm, job_id)
+    status = farm.status(job_id)
+    starts = [e for i in range(farm.printer_count) for e in farm.printers.starts(i)]
+    assert {e["sha256"] for e in starts} == {status["artifact_sha256"]}
+    checked(farm)
+
+
+def test_slow_network_still_prints(proxied: tuple[RealFarm, FaultProxy]) -> None:
+    """64 kbit/s and half a second each way."""
+    farm, proxy = proxied
+    proxy.weather.delay, proxy.weather.bytes_per_second = 0.5, 8_000
+    job_id = farm.submit("slow")
+    farm.wait_run(job_id, "printing", "finishing", "finished", seconds=120)
+    proxy.weather.delay, proxy.weather.bytes_per_second = 0.0, 0.0
+    finish(farm, job_id)
+    checked(farm)
+
+
+def test_agent_held_up_between_the_look_at_its_clock_and_the_write(tmp_path: Path) -> None:
+    """The limit that stays: it starts late, notices, stops at once, says so; no other run is touched."""
+    from tests.support.farm import real_farm
+
+    with real_farm(tmp_path) as farm:
+        farm.agent.kill()
+        farm.agent.start(fail_at="authority_checked=sleep:6")
+        until(farm.is_ready)
+        job_id = farm.submit("late", quantity=1, max_retries=5)
+
+        def late() -> bool:
+            return any(run["reason_code"] == "late_start" for run in farm.status(job_id)["runs"])
+
+        until(late, 90, f"late_start; {farm.status(job_id)}")
+        run = next(run for run in farm.status(job_id)["runs"] if run["reason_code"] == "late_start")
+        index = int(run["printer_id"][1:])
+        until(lambda: any(e["event"] == "end" for e in farm.printers.log(index)), why="stopped at once")
+        ends = [e["ending"] for e in farm.printers.log(index) if e["event"] == "end" and run["run_id"] in e["file"]]
+        assert ends == ["cancelled"]
+        printer = farm.try_get(f"/api/v1/printers/{run['printer_id']}")
+        assert printer["bed"]["state"] in ("occupied", "unknown")
+        farm.printers.admin("clear_plate", index)
+        farm.post(f"/api/v1/printers/{run['printer_id']}/bed/clear")
+        finish(farm, job_id)
+        checked(farm)
+
+
+def test_agent_stopped_before_the_start_never_starts_late(tmp_path: Path) -> None:
+    """SIGSTOP after authority was asked for, longer than it lasts: on CONT nothing is started under it."""
+    from tests.support.farm import real_farm
+
+    with real_farm(tmp_path) as farm:
+        farm.agent.kill()
+        farm.agent.start(fail_at="after_journal.authorising=sleep:10")
+        until(farm.is_ready)
+        job_id = farm.submit("stopped")
+        finish(farm, job_id)
+        assert farm.agent.is_alive
+        seen = checked(farm)
+        assert seen["run.fenced"] >= 1 or seen["run.failed"] >= 1 or seen["physical_start"] == 1
+        farm.agent.signal(signal.SIGTERM)
+        assert farm.agent.wait() == 0

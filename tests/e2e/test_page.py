@@ -1,0 +1,135 @@
+"""The live page in a real browser: a person logs in, watches a print, signs it off. Nothing is fetched from outside."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
+
+from tests.conftest import need
+from tests.servers import program
+from tests.support.farm import RealFarm, real_farm
+
+SECONDS = 60_000
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealFarm]:
+    with real_farm(tmp_path_factory.mktemp("page"), printer_count=2, time_scale=60.0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(farm: RealFarm) -> Iterator[Browser]:
+    # After the farm: the browser's library keeps an event loop running in this thread.
+    need("chromium")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        made = playwright.chromium.launch(executable_path=program("chromium"), args=options)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(farm: RealFarm, browser: Browser) -> Iterator[Page]:
+    """The page, opened. What it asks of others than the gateway, or complains of, fails the test."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{farm.ports['gateway']}")
+    made = context.new_page()
+    made.set_default_timeout(SECONDS)
+    expect.set_options(timeout=SECONDS)
+    outside: list[str] = []
+    complaints: list[str] = []
+
+    def complain(message: ConsoleMessage) -> None:
+        # A refused key is told by the browser itself; and ReDoc's own logo, by our policy, is not fetched.
+        if message.type == "error" and "401" not in message.text and "cdn.redoc.ly" not in message.text:
+            complaints.append(message.text)
+
+    def note(request: Request) -> None:
+        blocked = (request.failure or "") == "csp"
+        if not blocked and not request.url.startswith(("data:", "blob:", f"http://127.0.0.1:{farm.ports['gateway']}/")):
+            outside.append(f"{request.url} {request.failure}")
+
+    made.on("requestfinished", note)
+    made.on("requestfailed", note)
+    made.on("console", complain)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.goto("/")
+    yield made
+    context.close()
+    assert outside == []
+    assert complaints == []
+
+
+def log_in(page: Page, key: str) -> None:
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Open").click()
+
+
+def test_a_wrong_key_is_told_and_kept_nowhere(page: Page) -> None:
+    log_in(page, "pf_wrong")
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_print_from_the_queue_to_the_sign_off(page: Page, farm: RealFarm) -> None:
+    log_in(page, farm.key)
+    expect(page.locator("#live")).to_have_text("live")
+    job_id = farm.submit("<b>bracket</b>", quantity=1)
+    # Live: nobody reloads. And a name is text, never markup.
+    row = page.locator("#jobs tr").filter(has_text="<b>bracket</b>")
+    expect(row).to_be_visible()
+    run = farm.wait_run(job_id, "finished")
+    card = page.locator("#hands .card").filter(has_text=f"off {run['printer_id']}")
+    expect(card).to_contain_text("finished")
+    farm.printers.admin("clear_plate", int(run["printer_id"].removeprefix("p")))
+    card.get_by_role("button", name="Sign off, bed clear").click()
+    expect(row).to_contain_text("completed")
+    expect(row).to_contain_text("1 of 1")
+    assert farm.status(job_id)["state"] == "completed"
+    expect(page.locator("#events")).to_contain_text("job.completed")
+
+
+def test_a_stop_asks_first_and_latches_until_it_is_released(page: Page, farm: RealFarm) -> None:
+    log_in(page, farm.key)
+    asked: list[str] = []
+
+    def accept(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    card = page.locator("#printers .card").filter(has=page.locator("h3", has_text="p1"))
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    card.get_by_role("button", name="Emergency stop").click()
+    expect(card.get_by_role("button", name="Hold")).to_be_visible()
+    page.on("dialog", accept)
+    card.get_by_role("button", name="Emergency stop").click()
+    expect(card).to_contain_text("emergency stopped")
+    card.get_by_role("button", name="Release").click()
+    expect(card).not_to_contain_text("emergency stopped")
+    assert len(asked) == 2
+
+
+def test_a_viewer_sees_and_cannot_touch(page: Page, farm: RealFarm) -> None:
+    made = farm.post("/api/v1/keys", {"name": "wall", "role": "viewer"})
+    assert made.status_code == 201, made.text
+    log_in(page, made.json()["secret"])
+    expect(page.locator("#printers .card")).to_have_count(2)
+    expect(page.locator("#who")).to_contain_text("viewer")
+    expect(page.locator("#farm").get_by_role("button")).to_have_count(0)
+
+
+def test_on_a_narrow_screen_nothing_overflows(page: Page, farm: RealFarm, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    log_in(page, farm.key)
+    expect(page.locator("#printers .card")).to_have_count(2)
+    page.screenshot(path=str(tmp_path / "narrow.png"), full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_documentation_without_the_internet(page: Page) -> None:
+    page.goto("/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
+    page.goto("/redoc")
+    expect(page.locator("[data-section-id], .api-content").first).to_be_visible()

@@ -1,0 +1,677 @@
+"""A whole farm in one thread: the real use cases and the real execution machine, with everything around them made to fail.
+
+One coordinator process (that dies and comes back) with a standby, one agent with two printers, a network that loses and repeats
+questions and cuts streams, printers that lie, reset and are touched by people. Time is a number. An observer knows everything,
+and after each step compares it with the guarantees.
+"""
+
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from printfarm_agent import execution as ex
+from printfarm_agent.driver import Ending, Handle, Observation, ObservedState
+from printfarm_coordinator.app import assign, authorise, expire, jobs, leading, printers, report, runs, sessions, submit
+from printfarm_coordinator.app.farm import Caller, Farm
+from printfarm_coordinator.app.ports import Agent, Artifact, Role
+from printfarm_coordinator.app.report import AgentEvent, EmergencyStopDone, PrinterSeen
+from printfarm_coordinator.domain.authority import AuthorityRequest
+from printfarm_coordinator.domain.desired import Desired
+from printfarm_coordinator.domain.errors import RuleError
+from printfarm_coordinator.domain.job import Requirements
+from printfarm_coordinator.domain.printer import Abilities, BedState, PrinterState
+from printfarm_coordinator.domain.reports import Report
+from printfarm_coordinator.domain.reunion import LocalStage, PrinterReport
+from printfarm_coordinator.domain.run import EndEvidence, Fact, RunState
+from tests.support.memory_store import Crash, MemoryStore, drive
+
+SHA = "a" * 64
+PERSON = Caller("person", Role.ADMIN)
+LEASE, TTL, MARGIN = 45.0, 30.0, 5.0
+ESTIMATE = 100.0
+PRINTERS = ("p0", "p1")
+
+
+class Violation(AssertionError):
+    """A guarantee was broken."""
+
+
+@dataclass
+class Machine:
+    """A printer, and what really happens on it."""
+
+    printing: str | None = None
+    paused: bool = False
+    plate: bool = False
+    began: float = 0.0
+    done: float = 0.0
+    number: int = 0
+    boots: int = 1
+    file: str | None = None
+    ending: Ending | None = None
+    by_farm: bool = True
+    halted: bool = False
+    lies: bool = False
+    reachable: bool = True
+
+    def look(self) -> Observation:
+        state = ObservedState.IDLE
+        if self.halted:
+            state = ObservedState.ERROR
+        elif self.printing and not self.lies:
+            state = ObservedState.PAUSED if self.paused else ObservedState.PRINTING
+        lying = self.printing is not None and self.lies
+        return Observation(
+            state,
+            self.file,
+            Ending.COMPLETE if lying else self.ending,
+            end_of_file=lying or self.ending is Ending.COMPLETE,
+            progress=min(1.0, self.done / ESTIMATE),
+            elapsed_seconds=self.done,
+            boot_count=self.boots,
+            print_number=self.number,
+            by_farm=self.by_farm,
+            halted=self.halted,
+        )
+
+
+@dataclass
+class AgentProcess:
+    """What a restart of the agent forgets."""
+
+    boot: str
+    states: dict[str, ex.State]
+    connection: int = 0
+    sent: int = 0
+
+
+class Ids:
+    """Numbers, which sort by time."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def new(self) -> str:
+        self.last += 1
+        return f"{self.last:08d}"
+
+
+class Hub:
+    """The agent's session, as the coordinator's hints see it."""
+
+    def __init__(self, connection_epoch: int) -> None:
+        self.connection_epoch = connection_epoch
+        self.dirty: set[str] = set(PRINTERS)
+        self.ended = False
+
+    def look_at(self, printer_id: str) -> None:
+        self.dirty.add(printer_id)
+
+    def end(self, code: str, why: str) -> None:
+        self.ended = True
+
+
+@dataclass
+class World:
+    """Bugs are planted by replacing its methods, or functions of the modules under test."""
+
+    seed: int
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.now = 1_000.0
+        self.wall = 0.0
+        self.store = MemoryStore()
+        self.ids = Ids()
+        self.machines = {name: Machine() for name in PRINTERS}
+        # The agent's disk: pages, facts that wait, the last number.
+        self.pages: dict[str, ex.Book] = {name: ex.Book() for name in PRINTERS}
+        self.facts: list[AgentEvent] = []
+        self.last_fact = 0
+        self.boots = 0
+        self.questions: list[tuple[str, int, Any]] = []
+        self.answers: list[tuple[str, str, Any]] = []
+        self.operations: list[tuple[str, str, ex.Do]] = []
+        self.down: deque[tuple[str, ex.Wanted]] = deque()
+        self.authorities: dict[str, tuple[str, str, float]] = {}
+        self.started: Counter[str] = Counter()
+        self.ended_as: dict[str, RunState] = {}
+        self.orders = 0
+        self._tick_clock()
+        drive(self._first_rows())
+        self.boot_coordinator()
+        self.boot_agent()
+
+    async def _first_rows(self) -> None:
+        async with self.store.write("setup") as tx:
+            await tx.put_agent(Agent("a1", self.store.now))
+            await tx.put_artifact(Artifact(SHA, 100, "gcode", "x", self.store.now, ESTIMATE))
+
+    def _tick_clock(self) -> None:
+        self.store.now = int(self.now * 1e6)
+
+    # -- processes
+
+    def boot_coordinator(self) -> None:
+        self.store.crash_at = ""
+        self.farm = Farm(self.store, None, None, self.ids)  # type: ignore[arg-type]
+        self.leadership = leading.Leadership(f"c{self.ids.new()}")
+        self.hub: Hub | None = None
+        self.down.clear()
+        self._run(self.leadership.prolong(self.farm))
+
+    def boot_agent(self) -> None:
+        self.boots += 1
+        self.process = AgentProcess(f"boot{self.boots}", {n: ex.reopened(page) for n, page in self.pages.items()})
+        self.operations.clear()
+        self.answers = [a for a in self.answers if a[0] == self.process.boot]
+        self.hub = None
+        self.down.clear()
+        for name in PRINTERS:
+            self.feed(name, ex.Tick())
+
+    def _run(self, work: Any) -> Any:
+        """A use case; None if it refused, or the coordinator died in it."""
+        try:
+            return drive(work)
+        except RuleError as error:
+            self.seen[f"refused.{error.code}"] += 1
+            return None
+        except Crash as crash:
+            self.seen[f"crash.{crash}"] += 1
+            self.boot_coordinator()
+            return None
+
+    # -- the agent
+
+    def rules(self) -> ex.Rules:
+        return ex.Rules(self.process.boot, start_ttl=TTL - MARGIN)
+
+    def clock(self) -> float:
+        """The agent's monotonic clock."""
+        return self.now
+
+    def feed(self, name: str, given: ex.Input) -> None:
+        """One step, its commit on the disk, then its effects; a crash may come between any two."""
+        state, effects = ex.step(self.process.states[name], given, self.clock(), self.rules(), f"n{self.ids.new():>16}")
+        self.carry_out(name, state, effects)
+
+    def carry_out(self, name: str, state: ex.State, effects: tuple[ex.Effect, ...]) -> None:
+        for effect in effects:
+            if self.random.random() < 0.004:
+                self.seen["crash.agent"] += 1
+                self.boot_agent()
+                return
+            if isinstance(effect, ex.Commit):
+                self.commit(name, effect)
+            elif isinstance(effect, ex.EmergencyStop):
+                self.stop_machine(name)
+                self.process.states[name] = state
+                state, more = ex.step(state, ex.Stopped(effect.generation), self.clock(), self.rules(), "n" * 16)
+                effects = effects + more
+                for each in more:
+                    if isinstance(each, ex.Commit):
+                        self.commit(name, each)
+            else:
+                self.operations.append((self.process.boot, name, effect))
+        self.process.states[name] = state
+
+    def commit(self, name: str, commit: ex.Commit) -> None:
+        old = self.pages[name]
+        self.pages[name] = replace(commit.book, max_epoch=max(old.max_epoch, commit.book.max_epoch))
+        for event in commit.events:
+            self.last_fact += 1
+            self.facts.append(self._fact(name, event))
+            self.seen[f"fact.{event.kind}"] += 1
+
+    def _fact(self, name: str, event: ex.Event) -> AgentEvent:
+        data = dict(event.data)
+        if event.kind == "printer_changed":
+            fact: Any = PrinterSeen(PrinterState(data["observed_state"]))
+        elif event.kind == "emergency_stopped":
+            fact = EmergencyStopDone(data["emergency_stop_generation"])
+        elif event.kind == "alarm":
+            fact = report.Alarm(data["code"], data["text"])
+        else:
+            evidence = None
+            if event.kind == "finished":
+                evidence = EndEvidence(data["end_of_file_reached"], data["printer_reports_complete"], data["elapsed"])
+            fact = Report(
+                Fact(event.kind),
+                data.get("code", ""),
+                data.get("reason", ""),
+                evidence,
+                bool(data.get("by_machine")),
+                bool(data.get("lock_printer")),
+            )
+        return AgentEvent(self.last_fact, name, event.run_id, event.epoch, fact)
+
+    def stop_machine(self, name: str) -> None:
+        machine = self.machines[name]
+        machine.halted = True
+        if machine.printing:
+            machine.printing, machine.ending = None, Ending.FAILED
+            machine.by_farm = True
+
+    def perform(self, index: int) -> None:
+        boot, name, do = self.operations.pop(index)
+        if boot != self.process.boot:
+            return
+        match do.operation:
+            case ex.Operation.FETCH | ex.Operation.UPLOAD:
+                self.feed(name, ex.Done(do.operation))
+            case ex.Operation.ASK:
+                assert do.run is not None
+                self.questions.append((boot, self.now_for(name), (name, do.run)))
+                if self.random.random() < 0.15:
+                    self.questions.append(self.questions[-1])
+            case ex.Operation.START:
+                self.start(name, do)
+            case _:
+                self.command(name, do.operation)
+
+    def now_for(self, name: str) -> int:
+        return int(self.now * 1000)
+
+    def start(self, name: str, do: ex.Do) -> None:
+        """The driver's start: the clock is looked at, then the command goes out; its answer may be lost."""
+        run, machine = do.run, self.machines[name]
+        assert run is not None
+        if why := ex.why_not_start(self.process.states[name], do, self.clock()):
+            self.seen["start.called_off"] += 1
+            self.feed(name, ex.Failed(do.operation, "refused", why, certain=True))
+        elif not machine.reachable:
+            self.feed(name, ex.Failed(do.operation, "printer_unreachable", "gone", certain=True))
+        elif machine.printing or machine.halted:
+            self.feed(name, ex.Failed(do.operation, "refused", "busy", certain=True))
+        else:
+            self.physical_start(name, run)
+            if self.random.random() < 0.1:
+                self.seen["start.reply_lost"] += 1
+                self.feed(name, ex.Failed(do.operation, "unknown", "no answer", certain=False))
+            else:
+                self.feed(name, ex.Done(do.operation, Handle(1, {"print_number": machine.number})))
+
+    def physical_start(self, name: str, run: ex.LocalRun) -> None:
+        machine = self.machines[name]
+        self.started[run.run_id] += 1
+        self.seen["physical_start"] += 1
+        self.judge_start(name, run)
+        machine.printing, machine.file = run.run_id, run.file_name
+        machine.number += 1
+        machine.plate, machine.paused, machine.lies = True, False, False
+        machine.began, machine.done, machine.ending, machine.by_farm = self.now, 0.0, None, True
+
+    def judge_start(self, name: str, run: ex.LocalRun) -> None:
+        if self.started[run.run_id] > 1:
+            raise Violation(f"I3: {run.run_id} started twice")
+        if self.machines[name].plate:
+            raise Violation(f"I11: {run.run_id} started on an occupied plate")
+        row = self.store.tables.runs[run.run_id]
+        if row.state is RunState.CANCELLED:
+            raise Violation(f"I5: {run.run_id} was cancelled before it started")
+        if row.state is RunState.FENCED:
+            raise Violation(f"I10: {run.run_id} was fenced before it started")
+        boot, nonce, asked = self.authorities.get(run.run_id, ("", "", 0.0))
+        if boot != self.process.boot or nonce != run.nonce:
+            raise Violation(f"I4: {run.run_id} started without an authority that this boot asked for")
+        if not self.now - asked < TTL - MARGIN:
+            raise Violation(f"I4: {run.run_id} started {self.now - asked:.0f} s after it was asked for")
+        if row.epoch < self.pages[name].max_epoch or self.store.tables.printers[name].epoch > row.epoch:
+            raise Violation(f"I4: {run.run_id} started under an old epoch")
+
+    def command(self, name: str, operation: ex.Operation) -> None:
+        machine = self.machines[name]
+        if operation is ex.Operation.CANCEL and machine.printing:
+            machine.printing, machine.ending, machine.by_farm = None, Ending.CANCELLED, True
+        elif operation is ex.Operation.PAUSE and machine.printing:
+            machine.paused = True
+        elif operation is ex.Operation.RESUME:
+            machine.paused = False
+        self.feed(name, ex.Done(operation))
+
+    # -- the network
+
+    def connect(self) -> None:
+        """Hello, with whatever the journal holds."""
+        reports = tuple(self._greeted(name) for name in PRINTERS)
+        greeting = sessions.Greeting(
+            "a1", self.process.boot, "journal", self.last_fact, "1", "host", False, False, reports
+        )
+        welcome = self._run(sessions.greet(self.farm, greeting, int(LEASE * 1e6)))
+        if welcome is None:
+            return
+        self.hub = Hub(welcome.connection_epoch)
+        self.farm.hints.attach("a1", self.hub)
+        self.process.connection = welcome.connection_epoch
+        self.acknowledge(welcome.last_applied_sequence)
+        self.process.sent = welcome.last_applied_sequence
+        self.down.clear()
+        self.seen["connected"] += 1
+        if any(self.process.states[name].book.run for name in PRINTERS):
+            self.seen["re-attached"] += 1
+
+    def _greeted(self, name: str) -> sessions.GreetedPrinter:
+        page, machine = self.process.states[name].book, self.machines[name]
+        run = page.run if page.run and page.run.stage is not ex.Stage.DONE else None
+        seen = self.process.states[name].reported[0] or "offline"
+        told = PrinterReport(
+            page.max_epoch,
+            PrinterState(seen),
+            run.run_id if run else None,
+            run.epoch if run else 0,
+            LocalStage(run.stage.value) if run else None,
+        )
+        return sessions.GreetedPrinter(
+            name,
+            "sim",
+            name,
+            Abilities(can_pause=True),
+            BedState.CLEAR if not machine.plate else BedState.UNKNOWN,
+            told,
+        )
+
+    def acknowledge(self, sequence: int) -> None:
+        self.facts = [fact for fact in self.facts if fact.sequence > sequence]
+
+    def cut(self) -> None:
+        """The stream is gone; nobody said goodbye."""
+        if self.hub is not None:
+            self.farm.hints.detach("a1", self.hub)
+        self.hub = None
+        self.down.clear()
+        self.seen["cut"] += 1
+
+    def exchange(self) -> None:
+        """What an open stream carries: wishes down, a heartbeat and facts up."""
+        hub = self.hub
+        if hub is None or hub.ended:
+            self.hub = None
+            return
+        self._run(sessions.extend(self.farm, {"a1": hub.connection_epoch}, int(LEASE * 1e6)))
+        if self.hub is not hub:
+            return
+        dirty, hub.dirty = hub.dirty, set()
+
+        async def look() -> list[Desired]:
+            async with self.store.read() as tx:
+                return await sessions.wanted(tx, "a1", sorted(dirty))  # type: ignore[arg-type]
+
+        for desired in drive(look()):
+            self.down.append((desired.printer.printer_id, wanted_of(desired)))
+        while self.down and self.hub is hub:
+            name, wanted = self.down.popleft()
+            self.feed(name, wanted)
+        self.send_facts(hub)
+
+    def send_facts(self, hub: Hub) -> None:
+        batch = [fact for fact in self.facts if fact.sequence > self.process.sent][: self.random.randint(1, 5)]
+        if not batch or self.hub is not hub:
+            return
+        applied = self._run(report.apply_events(self.farm, "a1", hub.connection_epoch, batch))
+        if applied is None:
+            # Refused, or dead before the answer: the agent will come back and send it again.
+            self.cut()
+            return
+        if self.random.random() < 0.1:
+            self.seen["ack.lost"] += 1
+            self.cut()
+            return
+        self.process.sent = applied
+        self.acknowledge(applied)
+
+    def ask(self, index: int) -> None:
+        """A question reaches the coordinator; its answer goes on its way, or is lost."""
+        boot, asked_ms, (name, run) = self.questions.pop(index)
+        request = AuthorityRequest("a1", run.epoch, run.nonce, run.bed_token)
+        answer: Any = None
+        try:
+            drive(authorise.authorise_start(self.farm, run.run_id, request))
+            first = self.authorities.get(run.run_id)
+            if first is None or first[1] != run.nonce:
+                self.authorities[run.run_id] = (boot, run.nonce, asked_ms / 1000)
+            answer = ex.Granted(run.nonce, TTL - MARGIN)
+            self.seen["granted"] += 1
+        except RuleError as error:
+            self.seen[f"denied.{error.code}"] += 1
+            answer = ex.Denied(run.nonce, error.code, error.reason)
+        except Crash as crash:
+            self.seen[f"crash.{crash}"] += 1
+            row = self.store.tables.runs[run.run_id]
+            if row.nonce == run.nonce:
+                self.authorities.setdefault(run.run_id, (boot, run.nonce, asked_ms / 1000))
+            self.boot_coordinator()
+        lost = answer is None or self.random.random() < 0.15
+        self.answers.append((boot, name, ex.NoAnswer(run.nonce) if lost else answer))
+        if not lost and self.random.random() < 0.1:
+            self.answers.append((boot, name, answer))
+
+    def answer(self, index: int) -> None:
+        boot, name, answer = self.answers.pop(index)
+        if boot == self.process.boot:
+            self.feed(name, answer)
+
+    # -- people, and the printers themselves
+
+    def order(self) -> None:
+        self.orders += 1
+        quantity = self.random.randint(1, 2)
+        order = submit.JobOrder("job", SHA, quantity, 1, 0, None, Requirements(), 3, f"k{self.orders}", "d")
+        self._run(submit.submit(self.farm, PERSON, order))
+        if self.random.random() < 0.3:
+            self._run(submit.submit(self.farm, PERSON, order))
+            self.seen["submit.again"] += 1
+
+    def cancel(self) -> None:
+        open_runs = [run for run in self.store.tables.runs.values() if run.state.is_active]
+        if not open_runs:
+            return
+        run = self.random.choice(open_runs)
+        self.seen[f"cancel.{run.state.value}"] += 1
+        if self.random.random() < 0.5:
+            self._run(runs.cancel_run(self.farm, PERSON, run.run_id, ""))
+        else:
+            self._run(jobs.cancel_job(self.farm, PERSON, run.job_id, ""))
+
+    def tidy(self, name: str) -> None:
+        """A person looks at a printer that needs it: takes the part off, then says so."""
+        machine, row = self.machines[name], self.store.tables.printers.get(name)
+        if row is None:
+            return
+        if machine.printing is None:
+            machine.plate = False
+            if machine.halted:
+                machine.halted, machine.boots = False, machine.boots + 1
+                machine.file, machine.ending = None, None
+        active = self.store.tables.runs.get(row.active_run_id or "")
+        if active and active.state is RunState.UNCONFIRMED and self.random.random() < 0.3:
+            self.resolve(active, machine)
+        if machine.printing is None and row.active_run_id is None:
+            self._run(printers.clear_bed(self.farm, PERSON, name, "", None, ""))
+            if row.locked or row.emergency_stopped:
+                self._run(printers.release_printer(self.farm, PERSON, name, ""))
+        for run in list(self.store.tables.runs.values())[-6:]:
+            if run.state is RunState.FINISHED and run.verdict is None and run.printer_id == name:
+                good = run.parts if self.random.random() < 0.8 else 0
+                self._run(runs.give_verdict(self.farm, PERSON, run.run_id, good, "", clear_bed=False))
+
+    def resolve(self, run: Any, machine: Machine) -> None:
+        """A person tells the truth, having looked."""
+        ours = machine.file == f"pf-{run.run_id}.gcode"
+        if machine.printing == run.run_id:
+            return
+        outcome = "never_started" if not self.started[run.run_id] else "failed"
+        if ours and machine.ending is Ending.COMPLETE:
+            outcome = "finished"
+        self.seen[f"resolve.{outcome}"] += 1
+        self._run(runs.resolve_run(self.farm, PERSON, run.run_id, outcome, ""))
+
+    def nature(self, name: str) -> None:
+        """The printer goes on, or something happens to it."""
+        machine = self.machines[name]
+        if machine.printing is None:
+            return
+        luck = self.random.random()
+        if luck < 0.01:
+            machine.printing, machine.ending, machine.boots = None, None, machine.boots + 1
+            machine.file = None
+            self.seen["nature.reset"] += 1
+        elif luck < 0.02:
+            machine.printing, machine.ending, machine.by_farm = None, Ending.CANCELLED, False
+            self.seen["nature.local_cancel"] += 1
+        elif luck < 0.025:
+            machine.lies = True
+            self.seen["nature.lie"] += 1
+        elif luck < 0.03:
+            machine.reachable = not machine.reachable
+        elif not machine.paused:
+            machine.done += self.random.uniform(5, 25)
+            if machine.done >= ESTIMATE:
+                machine.printing, machine.ending, machine.lies = None, Ending.COMPLETE, False
+                self.seen["nature.finished"] += 1
+
+    def observe(self, name: str) -> None:
+        machine = self.machines[name]
+        if not machine.reachable:
+            machine.reachable = self.random.random() < 0.3
+            self.feed(name, ex.Unseen("gone"))
+        else:
+            self.feed(name, ex.Seen(machine.look()))
+
+    # -- time
+
+    def pass_time(self) -> None:
+        self.now += self.random.choice((0.2, 0.2, 1.0, 3.0, 12.0, 50.0 if self.random.random() < 0.1 else 1.0))
+        if self.random.random() < 0.02:
+            self.wall += self.random.uniform(-3600, 3600)
+        self._tick_clock()
+        for name in PRINTERS:
+            self.nature(name)
+            self.feed(name, ex.Tick())
+
+    def long_silence(self) -> None:
+        """Longer than a lease: the agent is declared out of reach, whatever its printers do."""
+        self.cut()
+        self.now += self.random.uniform(LEASE, 3 * LEASE)
+        self._tick_clock()
+        self.seen["silence"] += 1
+        self.coordinate()
+
+    def coordinate(self) -> None:
+        """What the coordinator does by itself."""
+        if self.random.random() < 0.02:
+            names = ("offer", "report", "authorise", "hello", "cancel_job", "cancel_run", "verdict", "expire", "submit")
+            edge = self.random.choice(("before", "after"))
+            self.store.crash_at = f"{edge}_commit.{self.random.choice(names)}"
+        self._run(self.leadership.prolong(self.farm))
+        self._run(assign.assign_once(self.farm, self.leadership))
+        self._run(expire.expire_once(self.farm, self.leadership, int(LEASE * 1e6)))
+
+    def step(self) -> None:
+        """One thing happens; then everything is looked at."""
+        luck = self.random.random()
+        if luck < 0.04:
+            self.order()
+        elif luck < 0.055:
+            self.cancel()
+        elif luck < 0.16:
+            self.coordinate()
+        elif luck < 0.30:
+            if self.hub is None:
+                self.connect()
+            else:
+                self.exchange()
+        elif luck < 0.31:
+            self.cut()
+        elif luck < 0.313:
+            self.seen["crash.agent"] += 1
+            self.boot_agent()
+        elif luck < 0.316:
+            self.boot_coordinator()
+        elif luck < 0.50 and self.operations:
+            self.perform(self.random.randrange(len(self.operations)))
+        elif luck < 0.58 and self.questions:
+            if self.random.random() < 0.1:
+                self.questions.pop(self.random.randrange(len(self.questions)))
+            else:
+                self.ask(self.random.randrange(len(self.questions)))
+        elif luck < 0.66 and self.answers:
+            self.answer(self.random.randrange(len(self.answers)))
+        elif luck < 0.80:
+            self.observe(self.random.choice(PRINTERS))
+        elif luck < 0.88:
+            self.tidy(self.random.choice(PRINTERS))
+        elif luck < 0.882:
+            name = self.random.choice(PRINTERS)
+            self.seen["emergency_stop"] += 1
+            self._run(printers.emergency_stop(self.farm, PERSON, name, ""))
+        elif luck < 0.885:
+            self.long_silence()
+        else:
+            self.pass_time()
+        self.judge()
+
+    # -- the observer
+
+    def judge(self) -> None:
+        tables = self.store.tables
+        active: Counter[str] = Counter()
+        owed: Counter[str] = Counter()
+        for run in tables.runs.values():
+            known = self.ended_as.get(run.run_id)
+            if known is not None and known is not run.state:
+                raise Violation(f"I15: {run.run_id} was {known}, now {run.state}")
+            if run.state.is_active:
+                active[run.printer_id] += 1
+                owed[run.job_id] += run.parts
+            else:
+                self._judge_final(run, known)
+        if any(count > 1 for count in active.values()):
+            raise Violation(f"I2: {active}")
+        for job_id, parts in owed.items():
+            job = tables.jobs[job_id]
+            plates = -(-max(0, job.quantity - job.good_parts) // job.parts_per_plate)
+            if parts > plates * job.parts_per_plate:
+                raise Violation(f"I1: {job_id} has {parts} parts active, {job.quantity - job.good_parts} are owed")
+        agent = tables.agents["a1"]
+        if agent.last_applied_sequence > self.last_fact:
+            raise Violation("I12: applied what was never journalled")
+        if self.facts and self.facts[0].sequence > agent.last_applied_sequence + 1:
+            raise Violation("I12: a fact was forgotten before it was applied")
+        for sequence, count in self.store.applied.items():
+            if count > 1:
+                raise Violation(f"I12: fact {sequence} was applied {count} times")
+        self.store.applied = Counter({n: c for n, c in self.store.applied.items() if n > self.last_fact - 200})
+
+    def _judge_final(self, run: Any, known: RunState | None) -> None:
+        if known is None:
+            self.ended_as[run.run_id] = run.state
+            self.seen[f"run.{run.state.value}"] += 1
+            if run.state is RunState.FENCED and self.started[run.run_id]:
+                raise Violation(f"I10: {run.run_id} is fenced, and was started")
+        machine = self.machines[run.printer_id]
+        if run.state is RunState.CANCELLED and machine.printing == run.run_id:
+            raise Violation(f"I5: {run.run_id} is cancelled, and prints")
+
+
+def wanted_of(desired: Desired) -> ex.Wanted:
+    """As it comes over the wire."""
+    printer, want = desired.printer, desired.run
+    run = None
+    if want is not None:
+        run = ex.WantedRun(
+            want.run.run_id,
+            want.run.job_id,
+            want.run.epoch,
+            ex.Desire(want.state.value),
+            SHA,
+            100,
+            want.bed_token,
+            want.may_have_started,
+            ESTIMATE,
+        )
+    return ex.Wanted(
+        printer.epoch, run, printer.held, printer.emergency_generation, printer.emergency_released_generation
+    )

@@ -1,0 +1,1 @@
+"""Parts of tests: private servers, credentials, printers, the farm's own programs as processes."""

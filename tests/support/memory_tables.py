@@ -1,0 +1,199 @@
+"""The rows of the store in memory, and looks at them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from printfarm_coordinator.adapters.sql.reading import FORGOTTEN
+from printfarm_coordinator.adapters.sql.writing import audit_hash
+from printfarm_coordinator.app.ports import (
+    Agent,
+    ApiKey,
+    Artifact,
+    EnrollmentToken,
+    JobFilter,
+    Remembered,
+    RunFilter,
+    StoredAudit,
+    StoredEvent,
+    Upload,
+    User,
+)
+from printfarm_coordinator.domain.assignment import Candidate
+from printfarm_coordinator.domain.events import AuditEntry
+from printfarm_coordinator.domain.job import Job
+from printfarm_coordinator.domain.printer import Printer
+from printfarm_coordinator.domain.run import Run, RunState
+
+
+@dataclass
+class Tables:
+    """The rows. Values are frozen, so a shallow copy is a snapshot."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    printers: dict[str, Printer] = field(default_factory=dict)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    api_keys: dict[str, ApiKey] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+    tokens: dict[str, EnrollmentToken] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    # With the time at which it was given.
+    remembered: dict[tuple[str, str], tuple[Remembered, int]] = field(default_factory=dict)
+    # How many events each kind and id of subject has had.
+    sequences: dict[tuple[str, str], int] = field(default_factory=dict)
+    # Events with their places, and those that wait for one.
+    placed: tuple[StoredEvent, ...] = ()
+    waiting: tuple[StoredEvent, ...] = ()
+    audit: tuple[tuple[AuditEntry, str, int], ...] = ()
+    # Number, holder, end.
+    term: tuple[int, str, int] = (0, "", 0)
+
+    def copy(self) -> "Tables":
+        """For one transaction."""
+        own: dict[str, Any] = {name: dict(rows) for name, rows in vars(self).items() if isinstance(rows, dict)}
+        return replace(self, **own)
+
+
+def _page(rows: Iterable[Any], key: str, limit: int, after: tuple[int, str] | None) -> list[Any]:
+    """Newest first."""
+    placed = [((row.created_at, getattr(row, key)), row) for row in rows]
+    placed.sort(key=lambda found: found[0], reverse=True)
+    return [row for place, row in placed if after is None or place < after][:limit]
+
+
+class MemoryReading:
+    """The ``Reading`` port."""
+
+    def __init__(self, tables: Tables, now: int) -> None:
+        self._t = tables
+        self.now = now
+
+    async def job(self, job_id: str) -> Job | None:
+        return self._t.jobs.get(job_id)
+
+    async def jobs(self, wanted: JobFilter) -> list[Job]:
+        name = wanted.name_contains.lower()
+        found = [
+            job
+            for job in self._t.jobs.values()
+            if (not wanted.states or job.state in wanted.states)
+            and wanted.client in ("", job.client)
+            and name in job.name.lower()
+        ]
+        return _page(found, "job_id", wanted.limit, wanted.after)
+
+    async def open_jobs(self) -> list[Job]:
+        return [job for job in self._t.jobs.values() if job.ended_at is None]
+
+    async def run(self, run_id: str) -> Run | None:
+        return self._t.runs.get(run_id)
+
+    async def runs(self, wanted: RunFilter) -> list[Run]:
+        found = [
+            run
+            for run in self._t.runs.values()
+            if (not wanted.states or run.state in wanted.states)
+            and wanted.job_id in ("", run.job_id)
+            and wanted.printer_id in ("", run.printer_id)
+        ]
+        return _page(found, "run_id", wanted.limit, wanted.after)
+
+    async def runs_of_jobs(self, job_ids: Sequence[str]) -> list[Run]:
+        found = [run for run in self._t.runs.values() if run.job_id in job_ids]
+        return sorted(found, key=lambda run: (run.created_at, run.run_id))
+
+    async def runs_between(self, start: int, end: int) -> list[Run]:
+        return [
+            run
+            for run in self._t.runs.values()
+            if run.started_at is not None and run.started_at < end and (run.ended_at is None or run.ended_at > start)
+        ]
+
+    async def active_runs(self, agent_id: str = "") -> list[Run]:
+        return [r for r in self._t.runs.values() if r.state.is_active and agent_id in ("", r.agent_id)]
+
+    async def printer(self, printer_id: str) -> Printer | None:
+        return self._t.printers.get(printer_id)
+
+    async def printers(self, agent_id: str = "") -> list[Printer]:
+        return [p for _, p in sorted(self._t.printers.items()) if agent_id in ("", p.agent_id)]
+
+    async def candidates(self) -> list[Candidate]:
+        return [self._candidate(printer) for _, printer in sorted(self._t.printers.items())]
+
+    async def candidate(self, printer_id: str) -> Candidate | None:
+        printer = self._t.printers.get(printer_id)
+        return self._candidate(printer) if printer else None
+
+    def _candidate(self, printer: Printer) -> Candidate:
+        agent = self._t.agents[printer.agent_id]
+        caught_up = agent.last_applied_sequence >= agent.journal_max_sequence
+        trusted = caught_up and not (agent.revoked or agent.locked)
+        return Candidate(printer, agent.reachable and trusted, agent.draining or agent.wants_drain)
+
+    async def agent(self, agent_id: str) -> Agent | None:
+        return self._t.agents.get(agent_id)
+
+    async def agents(self) -> list[Agent]:
+        return [agent for _, agent in sorted(self._t.agents.items())]
+
+    async def events(self, after: int, limit: int) -> list[StoredEvent]:
+        return [event for event in self._t.placed if event.position > after][:limit]
+
+    async def last_position(self) -> int:
+        return self._t.placed[-1].position if self._t.placed else 0
+
+    async def forgotten_position(self) -> int:
+        return self._t.cursors.get(FORGOTTEN, 0)
+
+    async def audit(self, limit: int, before: int | None, subject_id: str) -> list[StoredAudit]:
+        rows: list[StoredAudit] = []
+        chain = ""
+        for sequence, (entry, request_id, created_at) in enumerate(self._t.audit, start=1):
+            values = asdict(entry) | {"sequence": sequence, "created_at": created_at, "request_id": request_id}
+            chain = audit_hash(chain, values)
+            if (before is None or sequence < before) and subject_id in ("", entry.subject_id):
+                rows.append(StoredAudit(sequence, entry, request_id, created_at, chain))
+        return rows[::-1][:limit]
+
+    async def artifact(self, sha256: str) -> Artifact | None:
+        return self._t.artifacts.get(sha256)
+
+    async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
+        return [artifact for sha256, artifact in self._t.artifacts.items() if sha256 in sha256s]
+
+    async def artifacts(self, limit: int, after: tuple[int, str] | None) -> list[Artifact]:
+        return _page(self._t.artifacts.values(), "sha256", limit, after)
+
+    async def upload(self, upload_id: str) -> Upload | None:
+        return self._t.uploads.get(upload_id)
+
+    async def open_uploads(self) -> list[Upload]:
+        return [u for u in self._t.uploads.values() if u.artifact_sha256 is None and u.expires_at > self.now]
+
+    async def api_keys(self) -> list[ApiKey]:
+        return sorted(self._t.api_keys.values(), key=lambda key: (key.created_at, key.key_id))
+
+    async def api_key_by_secret(self, secret_sha256: str) -> ApiKey | None:
+        return next((key for key in self._t.api_keys.values() if key.secret_sha256 == secret_sha256), None)
+
+    async def users(self) -> list[User]:
+        return [user for _, user in sorted(self._t.users.items())]
+
+    async def user(self, name: str) -> User | None:
+        return self._t.users.get(name)
+
+    async def count_by_state(self) -> dict[str, dict[str, int]]:
+        jobs = Counter(job.state.value for job in self._t.jobs.values())
+        return {"job": dict(jobs), "run": dict(Counter(run.state.value for run in self._t.runs.values()))}
+
+    async def count_ended_runs(self, since: int) -> dict[str, int]:
+        ended = [run for run in self._t.runs.values() if run.ended_at is not None and run.ended_at >= since]
+        return dict(Counter(run.state.value for run in ended))
+
+    async def runs_without_verdict(self) -> int:
+        return sum(run.state is RunState.FINISHED and run.verdict is None for run in self._t.runs.values())

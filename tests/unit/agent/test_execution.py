@@ -1,0 +1,273 @@
+"""The execution machine: total over every state and input, and never a start without its journal entry and its authority."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from printfarm_agent import execution as ex
+from printfarm_agent.driver import Ending, Handle, Heater, Observation, ObservedState
+
+RULES = ex.Rules("boot")
+RUN = "00000000-0000-0000-0000-000000000001"
+_epochs = st.integers(0, 3)
+_wanted_runs = st.builds(
+    ex.WantedRun,
+    st.sampled_from([RUN, RUN[:-1] + "2"]),
+    st.just("job"),
+    _epochs,
+    st.sampled_from(ex.Desire),
+    st.just("a" * 64),
+    st.just(1),
+    st.sampled_from(["", "token"]),
+    st.booleans(),
+    st.sampled_from([None, 100.0]),
+)
+_local_runs = st.builds(
+    ex.LocalRun,
+    st.just(RUN),
+    st.just("job"),
+    _epochs,
+    st.just("a" * 64),
+    st.just(1),
+    st.sampled_from(ex.Stage),
+    bed_token=st.just("token"),
+    nonce=st.sampled_from(["", "n1"]),
+    nonce_boot=st.sampled_from(["boot", "older"]),
+    handle=st.sampled_from([None, Handle(1, {"print_number": 4})]),
+    boot_count=st.sampled_from([None, 1, 2]),
+    paused_by_machine=st.booleans(),
+    late=st.booleans(),
+)
+_books = st.builds(ex.Book, _epochs, st.one_of(st.none(), _local_runs), st.integers(0, 2), st.integers(0, 2))
+_observations = st.builds(
+    Observation,
+    st.sampled_from(ObservedState),
+    st.sampled_from([None, f"pf-{RUN}.gcode", "other.gcode"]),
+    st.sampled_from([None, *Ending]),
+    end_of_file=st.booleans(),
+    progress=st.sampled_from([None, 0.0, 1.0]),
+    elapsed_seconds=st.sampled_from([None, 1.0]),
+    heaters=st.sampled_from([(), (Heater("hotend", 20.0, 200.0),)]),
+    boot_count=st.sampled_from([None, 1, 2]),
+    print_number=st.sampled_from([None, 4, 5]),
+    by_farm=st.sampled_from([None, True, False]),
+    halted=st.booleans(),
+)
+_operations = st.sampled_from(ex.Operation)
+_nonces = st.sampled_from(["n1", "n2"])
+_wanteds = st.builds(
+    ex.Wanted, _epochs, st.one_of(st.none(), _wanted_runs), st.booleans(), st.integers(0, 3), st.integers(0, 3)
+)
+_inputs = st.one_of(
+    _wanteds,
+    st.builds(ex.Seen, _observations),
+    st.builds(ex.Unseen, st.just("gone")),
+    st.builds(ex.Done, _operations, st.sampled_from([None, Handle(1, {})])),
+    st.builds(ex.Failed, _operations, st.just("code"), st.just("why"), st.booleans()),
+    st.builds(ex.Granted, _nonces, st.sampled_from([25.0])),
+    st.builds(ex.Denied, _nonces, st.sampled_from(["NOT_YET", "FENCED"]), st.just("why")),
+    st.builds(ex.NoAnswer, _nonces),
+    st.builds(ex.Stopped, st.integers(0, 3)),
+    st.builds(ex.StopFailed, st.integers(0, 3)),
+    st.builds(ex.Overheated, st.just("hot")),
+    st.just(ex.Tick()),
+)
+_states = st.builds(
+    ex.State,
+    _books,
+    st.one_of(st.none(), _wanteds),
+    st.one_of(st.none(), _operations),
+    st.integers(0, 2),
+    st.one_of(st.none(), _observations),
+    st.sampled_from([0.0, 98.0, 100.0]),
+    st.booleans(),
+    fetched=st.booleans(),
+    uploaded=st.booleans(),
+    asked_at=st.sampled_from([None, 60.0, 99.0]),
+    until=st.sampled_from([None, 90.0, 120.0]),
+)
+
+
+def _check(before: ex.State, after: ex.State, effects: tuple[ex.Effect, ...], now: float) -> None:
+    does = [effect for effect in effects if isinstance(effect, ex.Do)]
+    commits = [effect for effect in effects if isinstance(effect, ex.Commit)]
+    assert len(does) <= 1 and len(commits) <= 1
+    assert after.book.max_epoch >= before.book.max_epoch, "I6: the epoch went back"
+    assert after.book.stop_done >= before.book.stop_done
+    if after.book != before.book:
+        assert commits and commits[0].book == after.book, "the page changed without a commit"
+    if does:
+        assert before.busy is None or after.busy is does[0].operation
+        assert all(effects.index(commit) < effects.index(does[0]) for commit in commits), "the command came first"
+    for do in does:
+        if do.operation is ex.Operation.START:
+            _check_start(after, do, now)
+
+
+def _check_start(after: ex.State, do: ex.Do, now: float) -> None:
+    run = after.book.run
+    assert run is not None and run.stage is ex.Stage.STARTING, "commanded before it was journalled"
+    assert run.nonce_boot == RULES.boot_id, "an authority of an earlier boot"
+    assert do.before is not None and now < do.before, "after its authority"
+    assert not ex.is_latched(after), "an emergency stop is latched"
+    assert after.wanted is not None and after.wanted.run is not None
+    assert after.wanted.run.run_id == run.run_id
+
+
+@settings(max_examples=3_000, deadline=None)
+@given(_states, _inputs)
+def test_every_input_in_every_state(state: ex.State, given_input: Any) -> None:
+    after, effects = ex.step(state, given_input, 100.0, RULES, "n1")
+    _check(state, after, effects, 100.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_books, st.lists(st.tuples(_inputs, st.sampled_from([0.1, 1.0, 10.0, 40.0])), max_size=40))
+def test_histories_after_a_restart_start_at_most_once(book: ex.Book, history: list[tuple[Any, float]]) -> None:
+    state, now = ex.reopened(book), 100.0
+    starts: list[str] = []
+    for nonce, (given_input, seconds) in enumerate(history):
+        now += seconds
+        before = state
+        state, effects = ex.step(state, given_input, now, RULES, f"n{nonce}")
+        _check(before, state, effects, now)
+        starts += [
+            e.run.run_id for e in effects if isinstance(e, ex.Do) and e.operation is ex.Operation.START and e.run
+        ]
+    assert len(starts) == len(set(starts)), "one run was commanded twice"
+
+
+def _walk(*inputs: Any, state: ex.State | None = None) -> tuple[ex.State, list[str]]:
+    state, kinds = state or ex.reopened(ex.Book()), []
+    # What follows from an input without waiting is part of it, as in the worker.
+    ticked = [each for given_input in inputs for each in (given_input, ex.Tick(), ex.Tick())]
+    for number, given_input in enumerate(ticked):
+        state, effects = ex.step(state, given_input, 100.0 + number * 0.01, RULES, f"n{number}")
+        for effect in effects:
+            kinds += [e.kind for e in effect.events] if isinstance(effect, ex.Commit) else []
+            kinds += [f"do {effect.operation.value}"] if isinstance(effect, ex.Do) else []
+    return state, [kind for kind in kinds if kind != "printer_changed"]
+
+
+IDLE = ex.Seen(Observation(ObservedState.IDLE, boot_count=1))
+WANT = ex.Wanted(1, ex.WantedRun(RUN, "job", 1, ex.Desire.PRINT, "a" * 64, 1, "token"))
+PRINTING = ex.Seen(Observation(ObservedState.PRINTING, f"pf-{RUN}.gcode", boot_count=1))
+
+
+def _begun() -> ex.State:
+    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    nonce = state.book.run.nonce if state.book.run else ""
+    state, _ = _walk(ex.Granted(nonce, 25.0), ex.Done(ex.Operation.START, Handle(1, {})), state=state)
+    return state
+
+
+def test_the_whole_way() -> None:
+    state, kinds = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    assert kinds == ["do fetch", "accepted", "do upload", "do ask"]
+    assert state.book.run is not None
+    granted = ex.Granted(state.book.run.nonce, 25.0)
+    done = Observation(
+        ObservedState.IDLE, f"pf-{RUN}.gcode", Ending.COMPLETE, end_of_file=True, boot_count=1, elapsed_seconds=90.0
+    )
+    _, kinds = _walk(granted, ex.Done(ex.Operation.START, Handle(1, {})), PRINTING, ex.Seen(done), state=state)
+    assert kinds == ["starting", "do start", "started", "finished"]
+
+
+def test_a_restart_while_starting_never_starts_again() -> None:
+    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    assert state.book.run is not None
+    state, _ = _walk(ex.Granted(state.book.run.nonce, 25.0), state=state)
+    again, kinds = _walk(WANT, IDLE, ex.Tick(), ex.Tick(), PRINTING, state=ex.reopened(state.book))
+    assert kinds == ["started"] and again.book.run is not None and again.book.run.stage is ex.Stage.PRINTING
+
+
+def test_a_restart_while_asking_gives_up() -> None:
+    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    older = ex.Rules("another boot")
+    state = ex.reopened(state.book)
+    state, effects = ex.step(state, WANT, 100.0, older, "n9")
+    facts = [event.kind for effect in effects if isinstance(effect, ex.Commit) for event in effect.events]
+    assert facts == ["never_started"]
+
+
+def test_a_reset_during_the_print_is_a_failure() -> None:
+    reset = ex.Seen(Observation(ObservedState.IDLE, boot_count=2))
+    _, kinds = _walk(PRINTING, reset, state=_begun())
+    assert kinds == ["failed"]
+
+
+def test_a_local_print_is_somebody_elses() -> None:
+    state, _ = _walk(ex.Seen(Observation(ObservedState.PRINTING, "vase.gcode")))
+    assert state.reported[0] == "busy_external"
+
+
+def test_an_overheated_heater_stops_the_machine_at_once() -> None:
+    _, effects = ex.step(_begun(), ex.Overheated("hotend is at 260 C"), 101.0, RULES, "n")
+    assert isinstance(effects[0], ex.EmergencyStop)
+    commit = effects[1]
+    assert isinstance(commit, ex.Commit)
+    assert (commit.events[0].kind, commit.events[0].data["lock_printer"]) == ("failed", True)
+
+
+def _hot(state: ObservedState = ObservedState.IDLE) -> Observation:
+    return Observation(state, heaters=(Heater("hotend", 200.0, 200.0), Heater("bed", 20.0, 0.0)))
+
+
+def _cooled_at(state: ex.State, seen: Observation, seconds: float, outcome: Any = None) -> list[float]:
+    """When the machine wanted its heaters off, looked at every two seconds."""
+    found: list[float] = []
+    now = 0.0
+    while now <= seconds:
+        state, effects = ex.step(state, ex.Seen(seen), now, RULES, "n")
+        for effect in effects:
+            if isinstance(effect, ex.Do) and effect.operation is ex.Operation.COOL_DOWN:
+                found.append(now)
+                done = outcome or ex.Done(ex.Operation.COOL_DOWN)
+                state, _ = ex.step(state, done, now, RULES, "n")
+        now += 2.0
+    return found
+
+
+@pytest.mark.parametrize("observed", [ObservedState.IDLE, ObservedState.ERROR])
+@pytest.mark.parametrize("wanted", [None, ex.Wanted(0)])
+def test_heaters_that_nobody_wants_go_off_after_ten_minutes(wanted: ex.Wanted | None, observed: ObservedState) -> None:
+    """I23, with the coordinator and without."""
+    state = replace(ex.reopened(ex.Book()), wanted=wanted)
+    assert _cooled_at(state, _hot(observed), 700.0)[0] == 600.0
+
+
+def test_heaters_that_stay_on_are_turned_off_again_and_again() -> None:
+    refused = ex.Failed(ex.Operation.COOL_DOWN, "busy", "no", certain=True)
+    tried = _cooled_at(ex.reopened(ex.Book()), _hot(), 620.0, refused)
+    assert tried[0] == 600.0
+    assert len(tried) > 5
+
+
+def test_heaters_that_a_person_wants_stay_on() -> None:
+    held = replace(ex.reopened(ex.Book()), wanted=ex.Wanted(0, held=True))
+    assert _cooled_at(held, _hot(), 3_600.0) == []
+
+
+@pytest.mark.parametrize("stage", [ex.Stage.STARTING, ex.Stage.PRINTING, ex.Stage.PAUSED, ex.Stage.START_UNKNOWN])
+def test_heaters_of_a_run_that_may_print_stay_on(stage: ex.Stage) -> None:
+    run = ex.LocalRun(RUN, "job", 1, "a" * 64, 1, stage)
+    state = ex.reopened(ex.Book(1, run))
+    seen = replace(_hot(ObservedState.PAUSED), file_name=run.file_name)
+    assert _cooled_at(state, seen, 1_000.0) == []
+
+
+def test_the_ten_minutes_begin_anew_with_each_use() -> None:
+    state = ex.reopened(ex.Book())
+    for now in range(0, 500, 2):
+        state, _ = ex.step(state, ex.Seen(_hot()), float(now), RULES, "n")
+    state, _ = ex.step(state, ex.Seen(Observation(ObservedState.PRINTING, "other.gcode")), 500.0, RULES, "n")
+    times: list[float] = []
+    for now in range(502, 1_200, 2):
+        state, effects = ex.step(state, ex.Seen(_hot()), float(now), RULES, "n")
+        times += [float(now) for effect in effects if isinstance(effect, ex.Do)]
+        if times:
+            break
+    assert times == [1_102.0]

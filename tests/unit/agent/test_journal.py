@@ -1,0 +1,83 @@
+"""The journal: what was committed is there after any death, and what is there was committed."""
+
+import random
+import shutil
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from printfarm_agent.execution import Book, Event, LocalRun, Stage
+from printfarm_agent.journal import Journal, JournalCorrupt
+
+
+def clock() -> float:
+    return 5.0
+
+
+def page(epoch: int) -> Book:
+    return Book(epoch, LocalRun(f"r{epoch}", "j", epoch, "a" * 64, 1, Stage.STARTING, nonce="n", nonce_boot="b"))
+
+
+def fact(number: int) -> Event:
+    return Event("accepted", f"r{number}", number, MappingProxyType({}))
+
+
+async def test_pages_and_facts_survive(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db", clock) as journal:
+        for epoch in range(1, 6):
+            await journal.commit("p", page(epoch), (fact(epoch),))
+        identity = journal.journal_id
+        journal.acknowledge(2)
+    with Journal(tmp_path / "j.db", clock) as journal:
+        assert journal.journal_id == identity
+        assert journal.book("p") == page(5)
+        assert [event.sequence for event in journal.after(0, 100)] == [3, 4, 5]
+        await journal.commit("p", Book(2), (fact(6),))
+        assert journal.after(5, 100)[0].sequence == 6
+    assert Journal(tmp_path / "j.db", clock).book("p").max_epoch == 5, "I6: the epoch never goes back"
+
+
+async def test_numbers_go_on_after_everything_was_acknowledged(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db", clock) as journal:
+        await journal.commit("p", page(1), (fact(1), fact(2)))
+        journal.acknowledge(2)
+    with Journal(tmp_path / "j.db", clock) as journal:
+        assert journal.max_sequence == 2
+        journal.skip_to(9)
+        await journal.commit("p", page(2), (fact(3),))
+        assert journal.after(0, 10)[0].sequence == 10
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_power_cut_leaves_a_prefix(tmp_path: Path, seed: int) -> None:
+    """The log cut anywhere: the page and the facts are those of one moment, and nothing before that moment is missing."""
+    chance = random.Random(seed)
+    path = tmp_path / "j.db"
+    with Journal(path, clock) as journal:
+        for epoch in range(1, 30):
+            await journal.commit("p", page(epoch), (fact(epoch),))
+        copy = tmp_path / "after"
+        copy.mkdir()
+        for name in ("j.db", "j.db-wal"):
+            shutil.copy(tmp_path / name, copy / name)
+    wal = copy / "j.db-wal"
+    kept = chance.randrange(wal.stat().st_size + 1)
+    with wal.open("r+b") as file:
+        file.truncate(kept)
+    try:
+        with Journal(copy / "j.db", clock) as journal:
+            epoch = journal.book("p").max_epoch
+            assert [event.epoch for event in journal.after(0, 100)] == list(range(1, epoch + 1))
+    except JournalCorrupt:
+        # It refuses to be trusted: nothing is dispatched then, which is safe.
+        return
+
+
+def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 40)
+    before = path.read_bytes()
+    with pytest.raises(JournalCorrupt):
+        Journal(path, clock)
+    assert path.read_bytes() == before

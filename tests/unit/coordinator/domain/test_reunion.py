@@ -1,0 +1,156 @@
+"""What an agent's Hello proves."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from printfarm_coordinator.domain.job import Job, JobState, Requirements
+from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Printer, PrinterState
+from printfarm_coordinator.domain.reunion import (
+    LARGEST_BELIEVED_LEAD,
+    LocalStage,
+    PrinterReport,
+    greet_printer,
+    greet_run,
+)
+from printfarm_coordinator.domain.run import ACTIVE, Run, RunState
+from printfarm_coordinator.domain.slice import Slice
+
+NOW = 500
+CLEAR = Bed(BedState.CLEAR, "token")
+
+
+def a_printer(**changes: Any) -> Printer:
+    plain = Printer("p1", "a1", "P", "virtual", Abilities(), 1, 1, epoch=5, active_run_id="r1", bed=CLEAR)
+    return replace(plain, **changes)
+
+
+def held(state: RunState, came_from: RunState | None = None, **changes: Any) -> Slice:
+    job = Job("j1", "n", "c", "a" * 64, 1, 1, 0, None, Requirements(), 3, None, 1, 1, JobState.ACTIVE, active_runs=1)
+    run = Run("r1", "j1", "p1", "a1", 5, 1, 1, 1, state, unconfirmed_from=came_from)
+    return Slice(replace(job, pending_parts=1), replace(run, **changes), a_printer())
+
+
+def report(stage: LocalStage | None = None, **changes: Any) -> PrinterReport:
+    plain = PrinterReport(5, PrinterState.PRINTING, "r1" if stage else None, 5 if stage else 0, stage)
+    return replace(plain, **changes)
+
+
+def test_an_agent_ahead_of_a_restored_database_raises_the_epoch() -> None:
+    printer, events = greet_printer(a_printer(), report(max_epoch=9), NOW)
+    assert (printer.epoch, printer.locked) == (9, False)
+    assert [event.type for event in events] == ["printer.epoch_raised"]
+    # A token of before would start a print on top of what the lost runs left.
+    assert (printer.bed.state, printer.bed.token) == (BedState.UNKNOWN, None)
+
+
+def test_an_agent_ahead_that_prints_a_lost_run_is_locked_too() -> None:
+    printer, events = greet_printer(a_printer(active_run_id=None), report(LocalStage.PRINTING, max_epoch=9), NOW)
+    assert (printer.epoch, printer.locked, printer.bed.state) == (9, True, BedState.UNKNOWN)
+    assert [event.type for event in events] == ["printer.epoch_raised", "printer.locked"]
+
+
+def test_an_agent_behind_the_database_changes_nothing() -> None:
+    printer, events = greet_printer(a_printer(), report(max_epoch=2), NOW)
+    assert (printer.epoch, events) == (5, ())
+
+
+def test_an_unbelievable_epoch_is_quarantined_and_burns_nothing() -> None:
+    printer, events = greet_printer(a_printer(), report(max_epoch=5 + LARGEST_BELIEVED_LEAD + 1), NOW)
+    assert (printer.epoch, printer.locked) == (5, True)
+    assert [event.type for event in events] == ["printer.quarantined"]
+
+
+@pytest.mark.parametrize("stage", [LocalStage.STARTING, LocalStage.PRINTING, LocalStage.PAUSED, LocalStage.FINISHING])
+def test_a_printer_that_prints_what_is_over_is_locked_with_its_bed_unknown(stage: LocalStage) -> None:
+    printer, events = greet_printer(a_printer(active_run_id=None), report(stage), NOW)
+    assert printer.locked
+    assert (printer.bed.state, printer.bed.token) == (BedState.UNKNOWN, None)
+    assert [event.type for event in events] == ["printer.locked"]
+
+
+@pytest.mark.parametrize("stage", [LocalStage.FETCHING, LocalStage.ACCEPTED, LocalStage.AUTHORISING, LocalStage.DONE])
+def test_a_page_that_never_reached_the_printer_locks_nothing(stage: LocalStage) -> None:
+    printer, _ = greet_printer(a_printer(active_run_id=None), report(stage), NOW)
+    assert (printer.locked, printer.bed) == (False, CLEAR)
+
+
+@pytest.mark.parametrize(
+    ("stage", "state"),
+    [
+        (LocalStage.STARTING, RunState.STARTING),
+        (LocalStage.PRINTING, RunState.PRINTING),
+        (LocalStage.PAUSED, RunState.PAUSED),
+        (LocalStage.FINISHING, RunState.FINISHING),
+        (LocalStage.START_UNKNOWN, RunState.UNCONFIRMED),
+        (LocalStage.DONE, RunState.UNCONFIRMED),
+    ],
+)
+def test_an_unconfirmed_run_is_what_its_agent_journalled(stage: LocalStage, state: RunState) -> None:
+    before = held(RunState.UNCONFIRMED, RunState.PRINTING, bed_token="token")
+    assert greet_run(before, report(stage), NOW).run.state is state
+
+
+@pytest.mark.parametrize("changes", [{"local_run_id": "r0"}, {"local_epoch": 4}, {"local_run_id": None}])
+def test_another_run_or_epoch_proves_nothing(changes: dict[str, Any]) -> None:
+    before = held(RunState.UNCONFIRMED, RunState.PRINTING)
+    assert greet_run(before, report(LocalStage.PRINTING, **changes), NOW) == before
+
+
+def test_an_offer_that_never_arrived_is_made_again() -> None:
+    before = held(RunState.UNCONFIRMED, RunState.OFFERED)
+    assert greet_run(before, report(max_epoch=4), NOW).run.state is RunState.OFFERED
+    # It knows the epoch, and no run: what became of it, nobody knows.
+    assert greet_run(before, report(max_epoch=5), NOW) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "token", "came_from", "state"),
+    [
+        (LocalStage.FETCHING, None, RunState.OFFERED, RunState.OFFERED),
+        (LocalStage.ACCEPTED, None, RunState.ACCEPTED, RunState.ACCEPTED),
+        (LocalStage.AUTHORISING, None, RunState.ACCEPTED, RunState.ACCEPTED),
+        (LocalStage.AUTHORISING, "token", RunState.AUTHORISED, RunState.AUTHORISED),
+        (LocalStage.ACCEPTED, "token", RunState.AUTHORISED, RunState.AUTHORISED),
+        (LocalStage.ACCEPTED, None, RunState.PRINTING, RunState.UNCONFIRMED),
+        (LocalStage.FETCHING, "token", RunState.AUTHORISED, RunState.UNCONFIRMED),
+    ],
+)
+def test_before_the_start_the_journal_tells(
+    stage: LocalStage, token: str | None, came_from: RunState, state: RunState
+) -> None:
+    before = held(RunState.UNCONFIRMED, came_from, bed_token=token)
+    assert greet_run(before, report(stage), NOW).run.state is state
+
+
+def test_a_confirmed_run_waits_for_its_events() -> None:
+    before = held(RunState.AUTHORISED)
+    assert greet_run(before, report(LocalStage.PRINTING), NOW) == before
+
+
+@pytest.mark.parametrize("state", sorted(set(RunState) - ACTIVE))
+@pytest.mark.parametrize("changes", [{}, {"max_epoch": 6}, {"journal_lost": True}])
+def test_a_run_that_is_over_stays_over(state: RunState, changes: dict[str, Any]) -> None:
+    """It may have ended between the look at its printer and the lock (I15)."""
+    before = replace(held(state), printer=a_printer(epoch=6, active_run_id=None))
+    assert greet_run(before, report(LocalStage.PRINTING, **changes), NOW) == before
+
+
+def test_a_database_behind_its_agent_trusts_no_row() -> None:
+    before = replace(held(RunState.PRINTING), printer=a_printer(epoch=6))
+    after = greet_run(before, report(max_epoch=6), NOW)
+    assert (after.run.state, after.run.reason_code) == (RunState.UNCONFIRMED, "database_behind")
+    assert greet_run(after, report(LocalStage.PRINTING), NOW) == after
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (RunState.AUTHORISED, RunState.UNCONFIRMED),
+        (RunState.PRINTING, RunState.UNCONFIRMED),
+        (RunState.ACCEPTED, RunState.ACCEPTED),
+    ],
+)
+def test_a_lost_journal_leaves_unconfirmed_what_may_have_started(state: RunState, expected: RunState) -> None:
+    assert greet_run(held(state), report(journal_lost=True), NOW).run.state is expected
