@@ -9,7 +9,7 @@ Text that comes from a printer is untrusted: a driver caps its length (256 chara
 the driver does not know is ``ObservedState.UNKNOWN``, never idle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -93,6 +93,8 @@ class Observation:
     boot_count: int | None = None
     print_number: int | None = None
     plate_occupied: bool | None = None
+    # The filament sensor's word; None where there is none.
+    filament_present: bool | None = None
     # Whoever started, paused or ended what it does: False if at the machine itself, None if it does not say.
     by_farm: bool | None = None
     # A fault that only a person may clear, such as thermal runaway.
@@ -135,6 +137,10 @@ class Handle:
     facts: Mapping[str, str | int | float | None] = field(default_factory=dict)
 
 
+# Told how many bytes of a file the printer has so far.
+Sent = Callable[[int], None]
+
+
 class Driver(Protocol):
     """One printer. Closing it never stops a print that the printer can go on with alone."""
 
@@ -146,10 +152,11 @@ class Driver(Protocol):
         """A fresh look. May be repeated. Raises ConnectionLost or BadReply; never answers from memory."""
         ...
 
-    async def put_file(self, path: Path, name: str) -> None:
+    async def put_file(self, path: Path, name: str, sent: Sent) -> None:
         """Brings the file to the printer under ``name``, whole and checked as far as the protocol can. May be repeated:
-        replaces a file of that name. Does nothing for drivers that stream. Raises ConnectionLost, Refused (such as storage
-        full), OutcomeUnknown."""
+        replaces a file of that name. Its deadline grows with the file's size. ``sent`` is called as it goes. Does nothing for
+        drivers that stream. May be cancelled at any await: the connection is thrown away, and what came is not started by
+        anybody. Raises ConnectionLost, Refused (such as storage full), OutcomeUnknown."""
         ...
 
     async def remove_file(self, name: str) -> None:

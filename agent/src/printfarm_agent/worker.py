@@ -79,6 +79,8 @@ class Counts:
     starts: int = 0
     emergency_stops: int = 0
     events: int = 0
+    # Of the file on its way to the printer, or the last one.
+    sent_bytes: int = 0
 
 
 class PrinterWorker:
@@ -348,7 +350,7 @@ class PrinterWorker:
                 await self._fetch(run)
             case Operation.UPLOAD:
                 async with self._driver_lock:
-                    await self._driver.put_file(self._files.path(run.sha256), run.file_name)
+                    await self._driver.put_file(self._files.path(run.sha256), run.file_name, self._sent)
             case Operation.ASK:
                 await self._ask(run)
             case Operation.START:
@@ -357,6 +359,11 @@ class PrinterWorker:
                 async with self._driver_lock:
                     await getattr(self._driver, do.operation.value)()
         return None
+
+    def _sent(self, size_bytes: int) -> None:
+        """A transfer goes on: the driver is busy, not stuck."""
+        self._progressed_at = time.monotonic()
+        self.counts.sent_bytes = size_bytes
 
     async def _fetch(self, run: LocalRun) -> None:
         if self.coordinator is None:

@@ -54,7 +54,7 @@ async def test_a_print_from_end_to_end(driver: Driver, printers: VirtualPrinters
     machine, can = await driver.connect()
     assert machine.model
     assert can.prints_autonomously
-    await driver.put_file(file, NAME)
+    await driver.put_file(file, NAME, print)
     await driver.start(file, NAME)
     while (seen := await driver.observe()).ending is None:
         assert seen.file_name == NAME
@@ -104,7 +104,7 @@ async def test_a_broken_sensor_says_nothing(driver: Driver, printers: VirtualPri
 
 
 async def test_starts_tell_refused_from_unknown(driver: Driver, printers: VirtualPrinters, file: Path) -> None:
-    await driver.put_file(file, NAME)
+    await driver.put_file(file, NAME, print)
     printers.admin("fault", name="refuse_start")
     with pytest.raises(Refused):
         await driver.start(file, NAME)
@@ -131,13 +131,13 @@ async def test_a_file_that_did_not_arrive_is_refused(
 ) -> None:
     printers.admin("fault", name=fault)
     with pytest.raises(Refused):
-        await driver.put_file(file, NAME)
+        await driver.put_file(file, NAME, print)
 
 
 async def test_emergency_stop_waits_for_nothing(driver: Driver, printers: VirtualPrinters, file: Path) -> None:
     import asyncio
 
-    await driver.put_file(file, NAME)
+    await driver.put_file(file, NAME, print)
     await driver.start(file, NAME)
     printers.admin("fault", name="answer_late", argument=0.8)
     hanging = asyncio.create_task(driver.observe())
@@ -149,7 +149,7 @@ async def test_emergency_stop_waits_for_nothing(driver: Driver, printers: Virtua
 async def test_a_power_cut_takes_the_print_and_leaves_the_part(
     driver: Driver, printers: VirtualPrinters, file: Path
 ) -> None:
-    await driver.put_file(file, NAME)
+    await driver.put_file(file, NAME, print)
     await driver.start(file, NAME)
     before = (await driver.observe()).boot_count
     printers.kill()

@@ -19,6 +19,7 @@ from ...driver import (
     OutcomeUnknown,
     PrinterConfig,
     Refused,
+    Sent,
 )
 from . import protocol
 
@@ -105,12 +106,12 @@ class VirtualDriver:
         except OutcomeUnknown as error:
             raise ConnectionLost(str(error)) from error
 
-    async def put_file(self, path: Path, name: str) -> None:
+    async def put_file(self, path: Path, name: str, sent: Sent) -> None:
         size = (await asyncio.to_thread(path.stat)).st_size
         try:
             async with asyncio.timeout(self._upload_seconds):
                 await self._line.ask("upload_begin", name=name, size=size)
-                digest = await self._send(path, name)
+                digest = await self._send(path, name, sent)
                 stored = await self._line.ask("upload_end", seconds=30.0, name=name)
         except TimeoutError as error:
             raise OutcomeUnknown(f"the file was not there within {self._upload_seconds:g} s") from error
@@ -118,13 +119,15 @@ class VirtualDriver:
             await self.remove_file(name)
             raise Refused("the printer stored other bytes than were sent")
 
-    async def _send(self, path: Path, name: str) -> str:
-        digest = hashlib.sha256()
+    async def _send(self, path: Path, name: str, sent: Sent) -> str:
+        digest, total = hashlib.sha256(), 0
         with path.open("rb") as file:
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 digest.update(chunk)
                 data = base64.b64encode(chunk).decode()
                 await self._line.ask("upload_chunk", seconds=30.0, name=name, data=data)
+                total += len(chunk)
+                sent(total)
         return digest.hexdigest()
 
     async def remove_file(self, name: str) -> None:
