@@ -25,6 +25,12 @@ def needs(part: str) -> list[str]:
     return [need for need in project["dependencies"] if not need.startswith("printfarm-")]
 
 
+def extras(part: str) -> list[str]:
+    """What a part's optional features need, all of them."""
+    project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
+    return [need for feature in project.get("optional-dependencies", {}).values() for need in feature]
+
+
 def compile_lock(name: str, wanted: list[str], constraints: list[Path]) -> None:
     """Writes ``<name>.txt``. Addresses of the machine that runs it stay out."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PIP_") and not k.startswith("UV_")}
@@ -49,7 +55,8 @@ def main() -> None:
     build = (HERE / "build.in").read_text().splitlines()
     compile_lock("build", build, [])
     dev = (HERE / "dev.in").read_text().splitlines()
-    compile_lock("dev", [*server, *dev], [HERE / "server.txt"])
+    # The tests run every driver; a host installs the extras that its printers need.
+    compile_lock("dev", [*server, *dev, *extras("agent")], [HERE / "server.txt"])
 
 
 if __name__ == "__main__":
