@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all bench proto proto-check proto-release fmt lint types layers lock clean
+.PHONY: help setup run test test-all conformance bench proto proto-check proto-release fmt lint types layers lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ test: setup ## the tests, with private servers of what this machine has
 test-all: setup ## the tests, and the long ones
 	@$(BIN)/python tests/servers.py
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+conformance: setup ## every driver against its printer, as a table; ARGS="-k octoprint" for one
+	@$(BIN)/python tests/servers.py
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 bench: setup ## the benchmarks, as JSON
 	@$(BIN)/python -m tests.bench

@@ -5,7 +5,7 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from .ports import free_port
@@ -75,6 +75,7 @@ class FaultProxy:
         self.accepted = 0
         self._loop = asyncio.new_event_loop()
         self._connections: set[_Connection] = set()
+        self._server: asyncio.Server | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -91,6 +92,14 @@ class FaultProxy:
     def cut(self) -> None:
         """Resets every connection that is open; what was under way is lost."""
         self._each(_Connection.reset)
+
+    def unplug(self) -> None:
+        """Nobody listens any more, and every open connection is reset, until ``plug_in``."""
+        self._do(self._unplug())
+
+    def plug_in(self) -> None:
+        """Listens again, on the same port."""
+        self._do(self._plug_in())
 
     def half_close(self, *, up: bool) -> None:
         """Ends one direction of every open connection, as a peer does that sends no more; the other goes on."""
@@ -110,14 +119,28 @@ class FaultProxy:
             for found in list(self._connections):
                 act(found)
 
-        asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)
+        self._do(work())
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _plug_in(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _unplug(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for found in list(self._connections):
+            found.reset()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        self._loop.run_until_complete(self._plug_in())
         self._ready.set()
         self._loop.run_forever()
-        server.close()
+        self._loop.run_until_complete(self._unplug())
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()

@@ -52,6 +52,10 @@ class VirtualPrinters:
         path = self._folder / str(index) / "virtual-1" / "log.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
+    def files(self, index: int = 0) -> list[str]:
+        """The names on its disk."""
+        return sorted(path.name for path in (self._folder / str(index) / "virtual-1" / "files").iterdir())
+
     def starts(self, index: int = 0) -> list[dict[str, Any]]:
         """Physical starts."""
         return [entry for entry in self.log(index) if entry["event"] == "physical_start"]

@@ -1,0 +1,13 @@
+"""The rigs, in the table's order. Each module is imported only when its rig is used."""
+
+from importlib import import_module
+
+from ..rig import Rig, Row
+
+ROWS = (Row("virtual", "virtual", "VirtualRig"),)
+
+
+def rig_class(row: Row) -> type[Rig]:
+    """The class of a row."""
+    found: type[Rig] = getattr(import_module(f"{__name__}.{row.module}"), row.rig)
+    return found
