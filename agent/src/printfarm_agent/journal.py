@@ -27,7 +27,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS page (
     printer_id TEXT PRIMARY KEY, max_epoch INTEGER NOT NULL, run TEXT,
-    stop_done INTEGER NOT NULL, stop_released INTEGER NOT NULL
+    stop_done INTEGER NOT NULL, stop_released INTEGER NOT NULL, left_files TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS event (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL, at REAL NOT NULL);
 """
@@ -95,11 +95,11 @@ class Journal:
     def book(self, printer_id: str) -> Book:
         """The page as it was journalled. To be called before the writer begins."""
         row = self._connection.execute(
-            "SELECT max_epoch, run, stop_done, stop_released FROM page WHERE printer_id = ?", (printer_id,)
+            "SELECT max_epoch, run, stop_done, stop_released, left_files FROM page WHERE printer_id = ?", (printer_id,)
         ).fetchone()
         if row is None:
             return Book()
-        return Book(row[0], _run_from(row[1]), row[2], row[3])
+        return Book(row[0], _run_from(row[1]), row[2], row[3], tuple(json.loads(row[4])))
 
     async def commit(self, printer_id: str, book: Book, events: Sequence[Event]) -> None:
         """Returns once the page and its events are on the disk. Raises OSError or sqlite3.Error if they are not."""
@@ -207,10 +207,17 @@ class Journal:
         book = entry.book
         # The highest epoch never goes back, whatever the caller holds (I6).
         self._connection.execute(
-            "INSERT INTO page VALUES (?, ?, ?, ?, ?) ON CONFLICT (printer_id) DO UPDATE SET "
-            "max_epoch = max(max_epoch, excluded.max_epoch), run = excluded.run, "
+            "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (printer_id) DO UPDATE SET "
+            "max_epoch = max(max_epoch, excluded.max_epoch), run = excluded.run, left_files = excluded.left_files, "
             "stop_done = max(stop_done, excluded.stop_done), stop_released = max(stop_released, excluded.stop_released)",
-            (entry.printer_id, book.max_epoch, _run_text(book.run), book.stop_done, book.stop_released),
+            (
+                entry.printer_id,
+                book.max_epoch,
+                _run_text(book.run),
+                book.stop_done,
+                book.stop_released,
+                json.dumps(book.left_files),
+            ),
         )
 
 

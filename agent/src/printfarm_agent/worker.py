@@ -5,10 +5,11 @@ import secrets
 import sqlite3
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,8 +19,10 @@ from printfarm_rpc.failpoints import failpoint
 from printfarm_rpc.limits import START_MARGIN_SECONDS, START_TTL_SECONDS
 
 from . import wire
-from .driver import Capabilities, ConnectionLost, Driver, DriverError, Handle, Observation, Refused
+from .driver import Capabilities, ConnectionLost, Driver, DriverError, Handle, Observation, ObservedState, Refused
 from .execution import (
+    TRANSFERS,
+    Abandon,
     Book,
     Commit,
     Denied,
@@ -115,6 +118,7 @@ class PrinterWorker:
         self._given = asyncio.Event()
         self._driver_lock = asyncio.Lock()
         self._operations: set[asyncio.Task[None]] = set()
+        self._transfer: asyncio.Task[None] | None = None
         self.state: State = reopened(journal.book(self.printer_id)) if journal else State(Book())
         self._progressed_at = time.monotonic()
         self._observe_now = asyncio.Event()
@@ -194,9 +198,13 @@ class PrinterWorker:
             elif isinstance(effect, Commit):
                 await self._commit(effect)
                 self.state = state
+            elif isinstance(effect, Abandon):
+                self.state = state
+                self._spawn(self._abandon(effect))
             else:
                 self.state = state
-                self._spawn(self._perform(effect))
+                task = self._spawn(self._perform(effect))
+                self._transfer = task if effect.operation in TRANSFERS else None
         self.state = state
         if effects:
             self._observe_now.set()
@@ -227,10 +235,11 @@ class PrinterWorker:
         if wishes and wishes[-1].stop_generation > self.state.book.stop_done:
             self._spawn(self._stop(EmergencyStop(wishes[-1].stop_generation)))
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._operations.add(task)
         task.add_done_callback(self._operations.discard)
+        return task
 
     # -- looking
 
@@ -310,6 +319,13 @@ class PrinterWorker:
             return
         self._give(Stopped(effect.generation))
 
+    async def _abandon(self, effect: Abandon) -> None:
+        """Where the transfer ended by itself meanwhile, its own word came first and this one changes nothing."""
+        if self._transfer is not None:
+            self._transfer.cancel()
+            await asyncio.wait([self._transfer])
+        self._give(Failed(effect.operation, "abandoned", "nobody wants it any more", certain=False))
+
     async def _perform(self, do: Do) -> None:
         try:
             handle = await self._operation(do)
@@ -343,6 +359,11 @@ class PrinterWorker:
             async with self._driver_lock:
                 await self._driver.cool_down()
             return None
+        if do.operation is Operation.REMOVE:
+            async with self._driver_lock:
+                for name in do.files:
+                    await self._driver.remove_file(name)
+            return None
         if run is None:
             raise ValueError(f"{do.operation} needs a run")
         match do.operation:
@@ -350,7 +371,7 @@ class PrinterWorker:
                 await self._fetch(run)
             case Operation.UPLOAD:
                 async with self._driver_lock:
-                    await self._driver.put_file(self._files.path(run.sha256), run.file_name, self._sent)
+                    await self._driver.put_file(self._files.path(run.sha256), run.file_name, partial(self._sent, run))
             case Operation.ASK:
                 await self._ask(run)
             case Operation.START:
@@ -360,10 +381,17 @@ class PrinterWorker:
                     await getattr(self._driver, do.operation.value)()
         return None
 
-    def _sent(self, size_bytes: int) -> None:
-        """A transfer goes on: the driver is busy, not stuck."""
-        self._progressed_at = time.monotonic()
+    def _sent(self, run: LocalRun, size_bytes: int) -> None:
+        """A transfer goes on: the driver is busy, not stuck. People see how far it is, once a second."""
+        now = time.monotonic()
         self.counts.sent_bytes = size_bytes
+        if int(now) == int(self._progressed_at):
+            return
+        self._progressed_at = now
+        share = min(1.0, size_bytes / run.size_bytes) if run.size_bytes else 1.0
+        seen = Observation(ObservedState.PREPARING, message=f"sending the file: {share:.0%}")
+        said = wire.sample(self.printer_id, run.run_id, seen.state.value, seen)
+        self._telemetry.put(self.printer_id, now, said, urgent=False)
 
     async def _fetch(self, run: LocalRun) -> None:
         if self.coordinator is None:

@@ -44,6 +44,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def unheard(size_bytes: int) -> None:
+    """Nobody listens."""
+
+
 async def look_often(driver: Driver) -> None:
     """A dropped line is noticed a moment later."""
     for _ in range(50):
@@ -54,7 +58,7 @@ async def test_a_print_from_end_to_end(driver: Driver, printers: VirtualPrinters
     machine, can = await driver.connect()
     assert machine.model
     assert can.prints_autonomously
-    await driver.put_file(file, NAME, print)
+    await driver.put_file(file, NAME, unheard)
     await driver.start(file, NAME)
     while (seen := await driver.observe()).ending is None:
         assert seen.file_name == NAME
@@ -104,7 +108,7 @@ async def test_a_broken_sensor_says_nothing(driver: Driver, printers: VirtualPri
 
 
 async def test_starts_tell_refused_from_unknown(driver: Driver, printers: VirtualPrinters, file: Path) -> None:
-    await driver.put_file(file, NAME, print)
+    await driver.put_file(file, NAME, unheard)
     printers.admin("fault", name="refuse_start")
     with pytest.raises(Refused):
         await driver.start(file, NAME)
@@ -131,13 +135,13 @@ async def test_a_file_that_did_not_arrive_is_refused(
 ) -> None:
     printers.admin("fault", name=fault)
     with pytest.raises(Refused):
-        await driver.put_file(file, NAME, print)
+        await driver.put_file(file, NAME, unheard)
 
 
 async def test_emergency_stop_waits_for_nothing(driver: Driver, printers: VirtualPrinters, file: Path) -> None:
     import asyncio
 
-    await driver.put_file(file, NAME, print)
+    await driver.put_file(file, NAME, unheard)
     await driver.start(file, NAME)
     printers.admin("fault", name="answer_late", argument=0.8)
     hanging = asyncio.create_task(driver.observe())
@@ -149,7 +153,7 @@ async def test_emergency_stop_waits_for_nothing(driver: Driver, printers: Virtua
 async def test_a_power_cut_takes_the_print_and_leaves_the_part(
     driver: Driver, printers: VirtualPrinters, file: Path
 ) -> None:
-    await driver.put_file(file, NAME, print)
+    await driver.put_file(file, NAME, unheard)
     await driver.start(file, NAME)
     before = (await driver.observe()).boot_count
     printers.kill()

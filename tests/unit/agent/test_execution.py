@@ -41,7 +41,8 @@ _local_runs = st.builds(
     paused_by_machine=st.booleans(),
     late=st.booleans(),
 )
-_books = st.builds(ex.Book, _epochs, st.one_of(st.none(), _local_runs), st.integers(0, 2), st.integers(0, 2))
+_left = st.sampled_from([(), (f"pf-{RUN}.gcode",), ("pf-older.gcode", f"pf-{RUN}.gcode")])
+_books = st.builds(ex.Book, _epochs, st.one_of(st.none(), _local_runs), st.integers(0, 2), st.integers(0, 2), _left)
 _observations = st.builds(
     Observation,
     st.sampled_from(ObservedState),
@@ -88,6 +89,8 @@ _states = st.builds(
     uploaded=st.booleans(),
     asked_at=st.sampled_from([None, 60.0, 99.0]),
     until=st.sampled_from([None, 90.0, 120.0]),
+    abandoning=st.booleans(),
+    removals=st.integers(0, 3),
 )
 
 
@@ -149,6 +152,7 @@ def _walk(*inputs: Any, state: ex.State | None = None) -> tuple[ex.State, list[s
         for effect in effects:
             kinds += [e.kind for e in effect.events] if isinstance(effect, ex.Commit) else []
             kinds += [f"do {effect.operation.value}"] if isinstance(effect, ex.Do) else []
+            kinds += [f"abandon {effect.operation.value}"] if isinstance(effect, ex.Abandon) else []
     return state, [kind for kind in kinds if kind != "printer_changed"]
 
 
@@ -172,8 +176,73 @@ def test_the_whole_way() -> None:
     done = Observation(
         ObservedState.IDLE, f"pf-{RUN}.gcode", Ending.COMPLETE, end_of_file=True, boot_count=1, elapsed_seconds=90.0
     )
-    _, kinds = _walk(granted, ex.Done(ex.Operation.START, Handle(1, {})), PRINTING, ex.Seen(done), state=state)
-    assert kinds == ["starting", "do start", "started", "finished"]
+    state, kinds = _walk(granted, ex.Done(ex.Operation.START, Handle(1, {})), PRINTING, ex.Seen(done), state=state)
+    assert kinds == ["starting", "do start", "started", "finished", "do remove"]
+    assert state.book.left_files == (f"pf-{RUN}.gcode",)
+    state, kinds = _walk(ex.Done(ex.Operation.REMOVE), ex.Seen(done), state=state)
+    assert (kinds, state.book.left_files) == ([], ())
+
+
+UNWANTED = ex.Wanted(2)
+CANCELLED = replace(WANT, run=replace(WANT.run, desire=ex.Desire.CANCEL)) if WANT.run else WANT
+STOPPED = replace(WANT, stop_generation=1)
+
+
+@pytest.mark.parametrize("wish", [UNWANTED, CANCELLED], ids=["unwanted", "cancelled"])
+@pytest.mark.parametrize("transfer", [ex.Operation.FETCH, ex.Operation.UPLOAD])
+def test_a_transfer_that_nobody_wants_is_broken_off(wish: ex.Wanted, transfer: ex.Operation) -> None:
+    before = [ex.Done(ex.Operation.FETCH)] if transfer is ex.Operation.UPLOAD else []
+    state, _ = _walk(IDLE, WANT, *before)
+    assert state.busy is transfer
+    state, kinds = _walk(wish, IDLE, state=state)
+    assert kinds == [f"abandon {transfer.value}"], "once"
+    _, kinds = _walk(ex.Failed(transfer, "abandoned", "", certain=False), state=state)
+    assert kinds[0] == ("cancelled" if wish is CANCELLED else "never_started")
+
+
+def test_a_transfer_is_broken_off_by_an_emergency_stop() -> None:
+    state, kinds = _walk(IDLE, WANT, STOPPED)
+    assert kinds == ["do fetch", "abandon fetch"]
+    assert state.stopping == 1
+
+
+def test_a_transfer_goes_on_while_the_coordinator_is_away() -> None:
+    state, _ = _walk(IDLE, WANT)
+    state, kinds = _walk(ex.Unseen("gone"), IDLE, state=replace(state, wanted=None))
+    assert kinds == [] and state.busy is ex.Operation.FETCH
+
+
+LEFT = ("pf-older.gcode",)
+
+
+def test_a_file_that_cannot_be_removed_keeps_nobody_waiting() -> None:
+    """Three tries; then the next run goes on, and after its end it is tried again."""
+    state, now, tries = ex.reopened(ex.Book(left_files=LEFT)), 100.0, 0
+    state, _ = ex.step(state, IDLE, now, RULES, "n")
+    while state.busy is ex.Operation.REMOVE:
+        tries += 1
+        state, _ = ex.step(state, ex.Failed(ex.Operation.REMOVE, "no", "no", certain=False), now, RULES, "n")
+        now += 2.0
+        state, _ = ex.step(state, IDLE, now, RULES, "n")
+    assert tries == 3
+    state, kinds = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), state=replace(state, retry_at=0.0))
+    assert kinds == ["do fetch", "accepted", "do upload"]
+    assert state.book.left_files == (*LEFT, f"pf-{RUN}.gcode")
+    state, kinds = _walk(CANCELLED, ex.Failed(ex.Operation.UPLOAD, "abandoned", "", certain=False), state=state)
+    assert kinds == ["abandon upload", "cancelled"]
+    _, effects = ex.step(replace(state, wanted=None), IDLE, 120.0, RULES, "n")
+    assert [e.files for e in effects if isinstance(e, ex.Do)] == [tuple(sorted(state.book.left_files))]
+
+
+@pytest.mark.parametrize("seen", [PRINTING, ex.Unseen("gone")])
+def test_a_printer_in_use_or_out_of_sight_keeps_its_files(seen: Any) -> None:
+    _, kinds = _walk(seen, ex.Tick(), state=ex.reopened(ex.Book(left_files=LEFT)))
+    assert kinds == []
+
+
+def test_the_file_of_a_run_under_way_is_never_removed() -> None:
+    _, kinds = _walk(IDLE, PRINTING, IDLE, state=_begun())
+    assert "do remove" not in kinds
 
 
 def test_a_restart_while_starting_never_starts_again() -> None:
@@ -196,7 +265,7 @@ def test_a_restart_while_asking_gives_up() -> None:
 def test_a_reset_during_the_print_is_a_failure() -> None:
     reset = ex.Seen(Observation(ObservedState.IDLE, boot_count=2))
     _, kinds = _walk(PRINTING, reset, state=_begun())
-    assert kinds == ["failed"]
+    assert kinds == ["failed", "do remove"]
 
 
 def test_a_local_print_is_somebody_elses() -> None:

@@ -16,7 +16,8 @@ def clock() -> float:
 
 
 def page(epoch: int) -> Book:
-    return Book(epoch, LocalRun(f"r{epoch}", "j", epoch, "a" * 64, 1, Stage.STARTING, nonce="n", nonce_boot="b"))
+    run = LocalRun(f"r{epoch}", "j", epoch, "a" * 64, 1, Stage.STARTING, nonce="n", nonce_boot="b")
+    return Book(epoch, run, left_files=(run.file_name,))
 
 
 def fact(number: int) -> Event:

@@ -4,6 +4,7 @@
 
 - ``Commit`` comes first, and must be durable before anything behind it happens: the journal never trails the machine;
 - at most one driver operation (or fetch, or question to the coordinator) follows, and its outcome comes back as an input;
+- ``Abandon`` breaks the transfer off that is under way;
 - ``EmergencyStop`` goes out on a way of its own, also while another operation hangs.
 
 The function is total: an input that does not fit changes nothing. ``now`` is this host's monotonic clock in seconds; the wall
@@ -20,6 +21,8 @@ from .taking import take
 from .turn import is_latched
 from .values import (
     IDLE_HEAT_SECONDS,
+    TRANSFERS,
+    Abandon,
     Book,
     Commit,
     Desire,
@@ -38,6 +41,8 @@ from .values import (
 
 __all__ = [
     "IDLE_HEAT_SECONDS",
+    "TRANSFERS",
+    "Abandon",
     "Book",
     "Commit",
     "Denied",

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from ..driver import ObservedState
-from .turn import FRESH_SECONDS, Turn, is_idle, is_latched, over, want_of
+from .turn import FRESH_SECONDS, Turn, is_idle, is_latched, over, still_needed, want_of
 from .values import (
     BEFORE_START,
     ON_PRINTER,
+    TRANSFERS,
+    Abandon,
     Desire,
     Do,
     EmergencyStop,
@@ -21,14 +23,19 @@ from .values import (
 
 OVERDUE_FACTOR, OVERDUE_SECONDS = 1.5, 1_800.0
 STALLED_SECONDS = 1_800.0
+MOST_REMOVALS = 3
+MOST_LEFT_FILES = 64
 
 
 def decide(turn: Turn, now: float, rules: Rules, nonce: str) -> Turn:
-    turn = _emergency(turn)
+    turn = _call_off(_emergency(turn))
     state = turn.state
     if state.busy is not None:
         return turn
     run = state.book.run
+    if _should_remove(state, now):
+        unneeded = tuple(set(state.book.left_files) - set(still_needed(state)))
+        return replace(turn.put(busy=Operation.REMOVE), do=Do(Operation.REMOVE, files=tuple(sorted(unneeded))))
     if run is not None and run.late and run.stage in ON_PRINTER:
         return turn.begin(Operation.CANCEL, run) if now >= state.retry_at else turn
     if state.wanted is None:
@@ -50,6 +57,27 @@ def _emergency(turn: Turn) -> Turn:
     if wanted <= state.book.stop_done or state.stopping == wanted:
         return turn
     return replace(turn.put(stopping=wanted), stop=EmergencyStop(wanted))
+
+
+def _call_off(turn: Turn) -> Turn:
+    """A transfer for a run that is over, or is to be cancelled, is broken off: people wait for the printer."""
+    state, run = turn.state, turn.state.book.run
+    if state.busy not in TRANSFERS or state.abandoning or run is None or state.wanted is None:
+        return turn
+    want = want_of(state, run)
+    if want is not None and want.desire is not Desire.CANCEL and not is_latched(state):
+        return turn
+    return replace(turn.put(abandoning=True), abandon=Abandon(state.busy))
+
+
+def _should_remove(state: State, now: float) -> bool:
+    """Files of runs that are over, from a printer that rests. A few tries, then not before the next run's end: a file that
+    cannot be removed keeps nobody waiting."""
+    run = state.book.run
+    if state.removals >= MOST_REMOVALS or still_needed(state) == state.book.left_files:
+        return False
+    rests = run is None or run.stage in (Stage.DONE, Stage.FETCHING)
+    return rests and now >= state.retry_at and is_idle(state, now)
 
 
 def why_not_start(state: State, do: Do, now: float) -> str:
@@ -81,7 +109,9 @@ def _begin(turn: Turn, want: WantedRun, now: float, rules: Rules, nonce: str) ->
     )
     if want.may_have_started:
         # This journal knows nothing of it, the coordinator does: only the printer can tell.
-        return turn.write_run(run).put(looked_since=None)
+        return turn.write(run=run, left_files=(*state.book.left_files, run.file_name)[-MOST_LEFT_FILES:]).put(
+            looked_since=None
+        )
     if rules.closed:
         return over(turn.write_run(run), run, fact("refused", run, code="closed", reason=rules.closed))
     if want.desire is Desire.CANCEL:
@@ -132,7 +162,8 @@ def _prepare(turn: Turn, run: LocalRun, want: WantedRun, now: float, rules: Rule
         return _refuse_if_taken(turn, run, now)
     if run.stage is Stage.FETCHING:
         accepted = replace(run, stage=Stage.ACCEPTED)
-        return turn.write_run(accepted, fact("accepted", run))
+        left = (*state.book.left_files, run.file_name)[-MOST_LEFT_FILES:]
+        return turn.write(fact("accepted", run), run=accepted, left_files=left)
     if not state.uploaded:
         return turn.begin(Operation.UPLOAD, run) if now >= state.retry_at else turn
     if not want.bed_token or want.desire is not Desire.PRINT or now < state.retry_at:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from ..driver import Handle, ObservedState
 from .inputs import Denied, Done, Failed, Granted, Input, NoAnswer, Overheated, Seen, StopFailed, Stopped, Unseen
 from .seeing import handle_text, report_state, take_seen
-from .turn import RETRY_SECONDS, Turn, fail, over
+from .turn import RETRY_SECONDS, Turn, fail, over, still_needed
 from .values import BEFORE_START, Desire, EmergencyStop, Event, Operation, Rules, Stage, State, Wanted, fact
 
 FETCH_RETRY_SECONDS = 5.0
@@ -24,9 +24,9 @@ def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
         case Granted() | Denied() | NoAnswer():
             return _take_answer(turn, given, now, rules)
         case Done(operation, handle) if state.busy is operation:
-            return _take_done(turn.put(busy=None), operation, handle, now)
+            return _take_done(turn.put(busy=None, abandoning=False), operation, handle, now)
         case Failed(operation) if state.busy is operation:
-            return _take_failed(turn.put(busy=None), given, now)
+            return _take_failed(turn.put(busy=None, abandoning=False), given, now)
         case Stopped(generation):
             return _take_stopped(turn, generation)
         case StopFailed(generation) if state.stopping == generation:
@@ -86,6 +86,8 @@ def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: flo
             late = fact("late_start", run, late_by=now - until)
             return turn.write_run(replace(began, late=True), late)
         return turn.write_run(began, fact("started", run, handle=handle_text(began)))
+    if operation is Operation.REMOVE:
+        return turn.write(left_files=still_needed(turn.state))
     # Pause, resume, cancel and cool-down were taken; the next look shows whether they took effect.
     return turn.put(retry_at=now + RETRY_SECONDS)
 
@@ -93,6 +95,8 @@ def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: flo
 def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
     run = turn.state.book.run
     turn = turn.put(retry_at=now + (FETCH_RETRY_SECONDS if given.operation is Operation.FETCH else RETRY_SECONDS))
+    if given.operation is Operation.REMOVE:
+        return turn.put(removals=turn.state.removals + 1)
     if run is None:
         return turn
     if given.operation in (Operation.FETCH, Operation.UPLOAD) and run.stage in BEFORE_START:

@@ -6,6 +6,7 @@ from typing import Any
 from ..driver import ObservedState
 from .values import (
     BEFORE_START,
+    Abandon,
     Commit,
     Do,
     Effect,
@@ -31,12 +32,15 @@ class Turn:
     events: tuple[Event, ...] = ()
     do: Do | None = None
     stop: EmergencyStop | None = None
+    abandon: Abandon | None = None
     written: bool = False
 
     def effects(self) -> tuple[Effect, ...]:
         found: list[Effect] = [self.stop] if self.stop else []
         if self.written or self.events:
             found.append(Commit(self.state.book, self.events))
+        if self.abandon:
+            found.append(self.abandon)
         if self.do:
             found.append(self.do)
         return tuple(found)
@@ -64,8 +68,15 @@ def fail(turn: Turn, run: LocalRun, code: str, reason: str, *, lock: bool = Fals
 def over(turn: Turn, run: LocalRun, event: Event) -> Turn:
     """The run's last fact. Its page stays until the coordinator wants something else."""
     return turn.write_run(replace(run, stage=Stage.DONE), event).put(
-        asked_at=None, until=None, looked_since=None, gone_looks=0, alarms=frozenset()
+        asked_at=None, until=None, looked_since=None, gone_looks=0, alarms=frozenset(), removals=0
     )
+
+
+def still_needed(state: State) -> tuple[str, ...]:
+    """Of our files on the printer, that of the run under way."""
+    run = state.book.run
+    own = run.file_name if run is not None and run.stage is not Stage.DONE else ""
+    return tuple(name for name in state.book.left_files if name == own)
 
 
 def want_of(state: State, run: LocalRun) -> WantedRun | None:

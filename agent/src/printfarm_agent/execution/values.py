@@ -97,6 +97,8 @@ class Book:
     run: LocalRun | None = None
     stop_done: int = 0
     stop_released: int = 0
+    # Our files that are, or may be, on the printer: removed when their run is over and the printer rests.
+    left_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,11 @@ class Operation(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     COOL_DOWN = "cool_down"
+    REMOVE = "remove"
+
+
+# What takes long, moves nothing, and is broken off when nobody wants it any more.
+TRANSFERS = frozenset({Operation.FETCH, Operation.UPLOAD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +139,13 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """A driver operation, a fetch, or the question for authority. ``before``: not to be begun at or after that moment."""
+    """A driver operation, a fetch, or the question for authority. ``before``: not to be begun at or after that moment.
+    ``files``: what to remove."""
 
     operation: Operation
     run: LocalRun | None = None
     before: float | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,14 @@ class EmergencyStop:
     generation: int
 
 
-Effect = Commit | Do | EmergencyStop
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """The transfer under way is to be broken off; it comes back as Failed."""
+
+    operation: Operation
+
+
+Effect = Commit | Do | EmergencyStop | Abandon
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +199,9 @@ class State:
     moved_at: float = 0.0
     hot_since: float | None = None
     alarms: frozenset[str] = frozenset()
+    # The transfer under way is being broken off; how often the file of the last run could not be removed.
+    abandoning: bool = False
+    removals: int = 0
 
 
 def fact(kind: str, run: LocalRun, **data: Any) -> Event:
