@@ -4,25 +4,40 @@ The parts themselves are left out: they are installed from this tree, after what
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PARTS = {
-    "agent": ("proto", "agent"),
-    "server": ("proto", "coordinator", "gateway", "agent", "deploy/standalone"),
+    "agent": ("proto", "files", "agent"),
+    "server": ("proto", "files", "coordinator", "gateway", "agent", "deploy/standalone"),
 }
 INDEX = "UV_DEFAULT_INDEX"
 
 
+OWN = re.compile(r"printfarm-(\w+)(?:\[(\w+)\])?")
+
+
 def needs(part: str) -> list[str]:
-    """What a part needs of others, our own parts left out."""
-    project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
-    return [need for need in project["dependencies"] if not need.startswith("printfarm-")]
+    """What a part needs of others; of our own parts, what the extra of theirs needs that it names."""
+    wanted = []
+    for need in _project(part)["dependencies"]:
+        if (own := OWN.fullmatch(need)) is None:
+            wanted.append(need)
+        elif own[2]:
+            wanted += _project(own[1])["optional-dependencies"][own[2]]
+    return wanted
+
+
+def _project(part: str) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
+    return project
 
 
 def extras(part: str) -> list[str]:

@@ -3,12 +3,21 @@
 import unicodedata
 from collections.abc import AsyncIterator
 
+from printfarm_files import Kind, Refused
+from printfarm_files.gcode import estimated_seconds
+from printfarm_files.kinds import kind_of
+
 from ..domain.errors import Invalid, RuleError
-from ..domain.gcode_facts import estimated_seconds, why_not_gcode
 from .farm import Farm, transact
 from .ports import Artifact, Received, Writing
 
 LARGEST_FILE_BYTES = 2 << 30
+_NOT_TAKEN = {
+    Kind.STL: "an STL model: slicing is not part of this release; send G-code",
+    Kind.THREE_MF: "a 3MF model: slicing is not part of this release; send G-code",
+    Kind.GCODE_3MF: "a sliced 3MF: export plain G-code text instead",
+    Kind.BGCODE: "binary G-code (bgcode): export plain G-code text instead",
+}
 _LONGEST_NAME = 255
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -50,8 +59,12 @@ def check_received(received: Received, expected_sha256: str) -> None:
     """Raises CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA."""
     if expected_sha256 and received.sha256 != expected_sha256:
         raise RuleError("CHECKSUM_MISMATCH", f"the bytes have SHA-256 {received.sha256}", field="sha256")
-    if why := why_not_gcode(received.head, received.tail, received.size_bytes, has_nul=received.has_nul):
-        raise RuleError("UNSUPPORTED_MEDIA", why, field="file")
+    try:
+        kind = kind_of(received.head, received.tail, received.size_bytes, has_nul=received.has_nul)
+    except Refused as error:
+        raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
+    if kind in _NOT_TAKEN:
+        raise RuleError("UNSUPPORTED_MEDIA", f"the file is {_NOT_TAKEN[kind]}", field="file")
 
 
 async def record(farm: Farm, received: Received, name: str) -> Artifact:

@@ -1,0 +1,1 @@
+"""What each slicer writes about its G-code, and under which names."""
