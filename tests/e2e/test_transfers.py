@@ -30,7 +30,7 @@ def test_nothing_stays_on_the_printer(farm: RealFarm) -> None:
 
 
 def test_a_cancel_breaks_a_slow_transfer_off(farm: RealFarm) -> None:
-    """The transfer would take a minute and a half; the printer is free for the next job at once, and people saw how far it was."""
+    """The transfer would take 90 s; the printer is free for the next job at once, and people saw how far it was."""
     farm.printers.admin("fault", name="slow_transfer", argument=40_000.0)
     slow = farm.submit("slow", gcode=GCODE + b"; filler\n" * 400_000, quantity=1)
     farm.wait_run(slow, "accepted")
