@@ -31,8 +31,10 @@ from .ports import free_port
 from .virtual_printer import VirtualPrinters
 
 T = TypeVar("T")
-GCODE = b"; estimated printing time (normal mode) = 1m 40s\nG28\nM104 S200\nM109 S200\n" + b"".join(
-    b"G1 X%d Y%d E1 F3000\n" % (10 + (i % 2) * 180, 10 + i % 100) for i in range(20)
+GCODE = (
+    b"; estimated printing time (normal mode) = 1m 40s\nG28\nM104 S200\nM109 S200\n"
+    + b"".join(b"G1 X%d Y%d E1 F3000\n" % (10 + (i % 2) * 180, 10 + i % 100) for i in range(20))
+    + b"G1 X10 Y200\n"
 )
 # The margin of 5 s is the protocol's own, so the authority must outlast it.
 HEARTBEAT, LEASE, TTL = 0.5, 9.0, 8.0

@@ -1,5 +1,6 @@
 """One TOML file per host. Unknown keys and wrong types are errors that name the key and the mend."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -156,17 +157,23 @@ def _printer(where: str, given: Any) -> PrinterSettings:
     )
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return _is_number(value) and value > 0
 
 
 def _numbers(where: str, kind: type, given: Mapping[str, Any]) -> Any:
-    """A settings value of positive numbers; ``volume_mm`` is three."""
+    """A settings value of positive numbers; those in millimetres are three, and an origin may lie anywhere."""
     names = [f.name for f in fields(kind)]
     for key, value in given.items():
         if key not in names:
             raise WrongSettings(f"{where}{key} is not a setting; there are {', '.join(names)}")
-        parts = value if isinstance(value, list) else [value]
-        if not parts or not all(_is_positive(part) for part in parts) or (len(parts) == 3) != (key == "volume_mm"):
-            raise WrongSettings(f"{where}{key} must be {'three numbers' if key == 'volume_mm' else 'a number'} above 0")
+        parts, count = (value, 3) if key.endswith("_mm") and isinstance(value, list) else ([value], 1)
+        is_right = _is_number if key == "origin_mm" else _is_positive
+        if len(parts) != count or (count == 1) == key.endswith("_mm") or not all(map(is_right, parts)):
+            kinds = "three numbers" if key.endswith("_mm") else "a number"
+            raise WrongSettings(f"{where}{key} must be {kinds}{'' if key == 'origin_mm' else ' above 0'}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})

@@ -45,6 +45,11 @@ def test_a_good_file() -> None:
         ("printer.0.volume_mm", [1, 2], "printer[0].volume_mm"),
         ("printer.0.limits", {"bed_celsius": -1}, "printer[0].limits.bed_celsius"),
         ("printer.0.limits", {"hot": 1}, "printer[0].limits.hot"),
+        ("printer.0.limits", {"bed_celsius": [1, 2, 3]}, "printer[0].limits.bed_celsius"),
+        ("printer.0.limits", {"hotend_celsius": float("nan")}, "printer[0].limits.hotend_celsius"),
+        ("printer.0.limits", {"volume_mm": 200}, "printer[0].limits.volume_mm"),
+        ("printer.0.limits", {"origin_mm": [0, 0]}, "printer[0].limits.origin_mm"),
+        ("printer.0.limits", {"origin_mm": [0, "0", 0]}, "printer[0].limits.origin_mm"),
         ("printer.0.wheels", 4, "printer[0].wheels"),
         ("farm", {}, "farm"),
     ],
@@ -52,6 +57,12 @@ def test_a_good_file() -> None:
 def test_a_wrong_setting_is_named(path: str, value: Any, named: str) -> None:
     with pytest.raises(WrongSettings, match=named.replace("[", r"\[").replace("]", r"\]")):
         parse(changed(path, value))
+
+
+def test_the_volume_of_a_delta() -> None:
+    limits = {"volume_mm": [200, 200, 300], "origin_mm": [-100, -100.0, 0]}
+    found = parse(changed("printer.0.limits", limits)).printers[0].limits
+    assert (found.volume_mm, found.origin_mm) == ((200, 200, 300), (-100, -100.0, 0))
 
 
 def test_two_printers_of_one_id() -> None:

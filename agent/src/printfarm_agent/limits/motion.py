@@ -1,0 +1,174 @@
+"""Where a print file moves to, followed as firmware does: units, relative moves, shifted coordinates, arcs."""
+
+from dataclasses import dataclass, field
+
+from . import arcs
+from .values import MARGIN_MM, Limits
+from .words import Command
+
+_AXES = "XYZ"
+_INCH_MM = 25.4
+_PLANES = {"G17": ((0, 1), "IJ"), "G18": ((2, 0), "KI"), "G19": ((1, 2), "JK")}
+_MOVES = frozenset({"G0", "G1", "G2", "G3", "G5"})
+# After these the file's coordinates are anybody's guess.
+_HIDE_PLACES = {
+    "G51": "scales",
+    "G52": "shifts",
+    "G68": "turns",
+    "M579": "scales",
+    **{f"G{number:g}": "chooses" for number in (54, 55, 56, 57, 58, 59, 59.1, 59.2, 59.3)},
+}
+_STAND_STILL = frozenset({"G4", "G10", "G11", "G21", "G20", "G90", "G91", "G92", "G93", "G94", "G60", "G64"})
+
+
+@dataclass(slots=True)
+class Motion:
+    """``place``: where the nozzle is, in the machine's millimetres; None where that is not known."""
+
+    limits: Limits
+    place: list[float | None] = field(default_factory=lambda: [None, None, None])
+    shift: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    relative: bool = False
+    unit_mm: float = 1.0
+    plane: str = "G17"
+    speed: float = 1.0
+    feed: float = 0.0
+    # What a line of bare coordinates repeats, and whether the last move extruded.
+    modal: str = "G1"
+    extrudes: bool = False
+    _ranges: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if volume := self.limits.volume_mm:
+            ends = zip(self.limits.origin_mm, volume, strict=True)
+            self._ranges = [(low - MARGIN_MM, low + side + MARGIN_MM) for low, side in ends]
+
+    def take(self, command: Command, *, machine: bool = False) -> str:
+        """Why the command is refused; empty if it is not. ``machine``: G53 stands before it."""
+        name, words = command.name, command.words
+        if name in _MOVES:
+            return self._move(command, machine)
+        if name in _HIDE_PLACES or (name == "G10" and "L" in words):
+            if self._ranges:
+                return f"{name} {_HIDE_PLACES.get(name, 'sets')} coordinates: whether moves stay inside cannot be told"
+            return ""
+        if name in _PLANES:
+            self.plane = name
+        elif name in ("G20", "G21"):
+            self.unit_mm = _INCH_MM if name == "G20" else 1.0
+        elif name in ("G90", "G91"):
+            self.relative = name == "G91"
+        elif name == "G92":
+            return self._shift(words)
+        elif name == "M220" and "S" in words:
+            self.speed = words["S"] / 100
+            return self._too_fast(self.feed)
+        elif name == "G28":
+            self._home(words)
+        elif command.is_extended or (name[0] in "GT" and name not in _STAND_STILL):
+            # Probing, parking, tool changes, macros: the next plain move tells where it goes.
+            self.place = [None, None, None]
+        return ""
+
+    def plain(self, places: tuple[str | bytes | None, ...], extrusion: bool, feed: bytes | None) -> str:
+        """A move G0 or G1, as slicers write it: X, Y and Z."""
+        self.extrudes = extrusion
+        if feed is not None and (why := self._feed(float(feed))):
+            return why
+        if self._ranges:
+            for axis, text in enumerate(places):
+                if text is not None and (why := self._go(axis, float(text), False)):
+                    return why
+        return ""
+
+    def _move(self, command: Command, machine: bool) -> str:
+        words = command.words
+        self.modal = command.name
+        self.extrudes = "E" in words
+        if "F" in words and (why := self._feed(words["F"])):
+            return why
+        if not self._ranges:
+            return ""
+        start = list(self.place)
+        for axis, letter in enumerate(_AXES):
+            if letter in words and (why := self._go(axis, words[letter], machine)):
+                return why
+        if command.name in ("G2", "G3"):
+            return self._arc(command, start)
+        return self._curve(words, start) if command.name == "G5" else ""
+
+    def _feed(self, feed: float) -> str:
+        self.feed = feed * self.unit_mm
+        return self._too_fast(self.feed)
+
+    def _too_fast(self, feed: float) -> str:
+        most = self.limits.feed_mm_per_minute
+        if feed * self.speed > most:
+            return f"feed rate {feed * self.speed:g} mm/min is above {most:g}"
+        return ""
+
+    def _go(self, axis: int, value: float, machine: bool) -> str:
+        target = value * self.unit_mm
+        if self.relative:
+            place = self.place[axis]
+            if place is None:
+                return ""
+            target += place
+        elif not machine:
+            target += self.shift[axis]
+        self.place[axis] = target
+        return self._outside(axis, target)
+
+    def _outside(self, axis: int, target: float) -> str:
+        low, high = self._ranges[axis]
+        if low <= target <= high:
+            return ""
+        volume = f"{low + MARGIN_MM:g} to {high - MARGIN_MM:g} mm"
+        return f"{_AXES[axis]} {target:.6g} mm lies outside of the build volume ({volume})"
+
+    def _arc(self, command: Command, start: list[float | None]) -> str:
+        (a, b), letters = _PLANES[self.plane]
+        (from_a, from_b), (to_a, to_b) = (start[a], start[b]), (self.place[a], self.place[b])
+        if from_a is None or from_b is None or to_a is None or to_b is None:
+            return ""
+        words, clockwise = command.words, command.name == "G2"
+        begin, end = (from_a, from_b), (to_a, to_b)
+        if "R" in words:
+            centre = arcs.centre_of_radius(begin, end, words["R"] * self.unit_mm, clockwise=clockwise)
+        else:
+            centre = (from_a + self._offset(words, letters[0]), from_b + self._offset(words, letters[1]))
+        reached = list(arcs.corners(begin, end, centre, clockwise=clockwise, full_turns="P" in words))
+        for axis, places in zip((a, b), zip(*reached, strict=True), strict=False):
+            if why := self._outside(axis, min(places)) or self._outside(axis, max(places)):
+                return f"the arc's {why}"
+        return ""
+
+    def _offset(self, words: dict[str, float], letter: str) -> float:
+        return words.get(letter, 0.0) * self.unit_mm
+
+    def _curve(self, words: dict[str, float], start: list[float | None]) -> str:
+        """A Bezier curve stays within the hull of its four points."""
+        for axis, near, far in ((0, "I", "P"), (1, "J", "Q")):
+            for point, letter in ((start[axis], near), (self.place[axis], far)):
+                if point is not None and (why := self._outside(axis, point + self._offset(words, letter))):
+                    return f"the curve's {why}"
+        return ""
+
+    def _shift(self, words: dict[str, float]) -> str:
+        named = {letter: words[letter] for letter in _AXES if letter in words}
+        if not words:
+            named = dict.fromkeys(_AXES, 0.0)
+        for letter, value in named.items():
+            axis = _AXES.index(letter)
+            place = self.place[axis]
+            if place is not None:
+                self.shift[axis] = place - value * self.unit_mm
+            elif self._ranges:
+                return f"G92 shifts {letter} before the file has moved there: whether moves stay inside cannot be told"
+        return ""
+
+    def _home(self, words: dict[str, float]) -> None:
+        named = [axis for axis, letter in enumerate(_AXES) if letter in words]
+        for axis in named or range(3):
+            self.place[axis] = None
+            self.shift[axis] = 0.0
