@@ -7,7 +7,7 @@ import pytest
 
 from printfarm_agent.driver import ConnectionLost, Ending, Observation, ObservedState, OutcomeUnknown, Refused
 
-from .steps import AT_WORK, BUSY, Bench, until
+from .steps import AT_WORK, BUSY, Bench, new_name, until
 
 
 def _is_over(bench: Bench, seen: Observation) -> bool:
@@ -96,7 +96,7 @@ async def test_a_finished_printer_prints_again(bench: Bench) -> None:
     path = await bench.bring(bench.rig.gcode(0.5))
     await bench.driver.start(path, bench.name)
     await until(bench.driver, lambda seen: _is_over(bench, seen))
-    first, bench.name = bench.name, bench.name.replace("pf-", "pf-2")
+    first, bench.name = bench.name, new_name()
     await bench.begin(3.0)
     assert await bench.rig.starts() == [first, bench.name]
 

@@ -48,7 +48,14 @@ def driver_named(printer: PrinterSettings) -> OpenDriver:
         raise WrongSettings(
             f"printer {printer.printer_id}: no driver {printer.driver} is installed; there are: {known}"
         )
-    loaded: OpenDriver = found[printer.driver].load()
+    try:
+        loaded: OpenDriver = found[printer.driver].load()
+    except ModuleNotFoundError as error:
+        # A driver's libraries are an optional extra of the same name.
+        raise WrongSettings(
+            f"printer {printer.printer_id}: the driver {printer.driver} needs {error.name}: "
+            f'pip install "printfarm-agent[{printer.driver}]"'
+        ) from error
     return loaded
 
 

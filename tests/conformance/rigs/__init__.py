@@ -4,7 +4,11 @@ from importlib import import_module
 
 from ..rig import Rig, Row
 
-ROWS = (Row("virtual", "virtual", "VirtualRig"),)
+ROWS = (
+    Row("virtual", "virtual", "VirtualRig"),
+    Row("prusalink-buddy", "prusalink", "BuddyRig"),
+    Row("prusalink-pi", "prusalink", "PiRig"),
+)
 
 
 def rig_class(row: Row) -> type[Rig]:
