@@ -42,7 +42,7 @@ def kind_of(head: bytes, tail: bytes, size_bytes: int, *, has_nul: bool) -> Kind
         if _PAGE.match(head):
             raise Refused("the file is a web page: it has no G-code command; the download probably failed")
     if has_nul:
-        raise Refused("the file has NUL bytes: it is binary, not G-code text")
+        raise Refused("the file has NUL bytes: it is binary, not G-code text, and no whole STL, 3MF or bgcode either")
     if not (_COMMAND.search(head) or _COMMAND.search(tail)):
         raise Refused("the file has no G-code command in its first or last 64 KiB")
     return Kind.GCODE
