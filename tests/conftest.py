@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from printfarm_rpc import require_tls_13
 from tests.servers import program
+from tests.support.octoprint import OctoPrintServer
 from tests.support.postgres import PostgresServer
 from tests.support.rabbitmq import RabbitServer
 from tests.support.redis import RedisServer
@@ -58,6 +59,18 @@ def redis_server() -> Iterator[RedisServer]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def octoprint_server() -> Iterator[OctoPrintServer]:
+    """A private OctoPrint with its virtual printer, for the session."""
+    need("octoprint")
+    server = OctoPrintServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest_asyncio.fixture

@@ -9,6 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Runs as a program too, where the tree's root is not on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests import environments
+
 # Name -> (Debian package, a program of it).
 SERVERS = {
     "postgres": ("postgresql", "postgres"),
@@ -20,6 +25,8 @@ SERVERS = {
 
 def program(name: str) -> str | None:
     """Where the server's program lies; None if it is not installed."""
+    if name in environments.ENVIRONMENTS:
+        return environments.program(name)
     if name == "postgres":
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         return str(found[-1]) if found else shutil.which("postgres")
@@ -60,8 +67,18 @@ def main() -> int:
             print(f"{name}: not installed; trying apt-get install {package} ...", flush=True)
             install(package)
         found = program(name)
-        print(f"{name}: {found}" if found else f"{name}: MISSING - what needs it is NOT TESTED", flush=True)
+        _tell(name, found)
+    for name in environments.ENVIRONMENTS:
+        if program(name) is None:
+            print(f"{name}: not installed; installing it with pip ...", flush=True)
+            if why := environments.install(name):
+                print(f"{name}: {why}", flush=True)
+        _tell(name, program(name))
     return 0
+
+
+def _tell(name: str, found: str | None) -> None:
+    print(f"{name}: {found}" if found else f"{name}: MISSING - what needs it is NOT TESTED", flush=True)
 
 
 if __name__ == "__main__":

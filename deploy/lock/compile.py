@@ -18,6 +18,8 @@ PARTS = {
     "agent": ("proto", "files", "agent"),
     "server": ("proto", "files", "coordinator", "gateway", "agent", "deploy/standalone"),
 }
+# Servers that the tests run, each in an environment of its own.
+SERVERS = ROOT / "tests" / "locks"
 INDEX = "UV_DEFAULT_INDEX"
 
 
@@ -46,7 +48,7 @@ def extras(part: str) -> list[str]:
     return [need for feature in project.get("optional-dependencies", {}).values() for need in feature]
 
 
-def compile_lock(name: str, wanted: list[str], constraints: list[Path]) -> None:
+def compile_lock(name: str, wanted: list[str], constraints: list[Path], folder: Path = HERE) -> None:
     """Writes ``<name>.txt``. Addresses of the machine that runs it stay out."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PIP_") and not k.startswith("UV_")}
     if INDEX in os.environ:
@@ -56,7 +58,7 @@ def compile_lock(name: str, wanted: list[str], constraints: list[Path]) -> None:
         file.flush()
         command = [str(Path(sys.executable).parent / "uv"), "pip", "compile", "--quiet", "--universal"]
         command += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
-        command += ["--no-emit-index-url", "--no-emit-find-links", file.name, "-o", str(HERE / f"{name}.txt")]
+        command += ["--no-emit-index-url", "--no-emit-find-links", file.name, "-o", str(folder / f"{name}.txt")]
         for constraint in constraints:
             command += ["-c", str(constraint)]
         subprocess.run(command, check=True, env=kept | {"UV_NO_CONFIG": "1"})
@@ -64,14 +66,16 @@ def compile_lock(name: str, wanted: list[str], constraints: list[Path]) -> None:
 
 def main() -> None:
     """All locks; each agrees with those before it."""
-    server = [need for part in PARTS["server"] for need in needs(part)]
+    # `make run` and the tests have every driver; a host installs the extras that its printers need.
+    server = [need for part in PARTS["server"] for need in needs(part)] + extras("agent")
     compile_lock("server", server, [])
     compile_lock("agent", [need for part in PARTS["agent"] for need in needs(part)], [HERE / "server.txt"])
     build = (HERE / "build.in").read_text().splitlines()
     compile_lock("build", build, [])
     dev = (HERE / "dev.in").read_text().splitlines()
-    # The tests run every driver; a host installs the extras that its printers need.
-    compile_lock("dev", [*server, *dev, *extras("agent")], [HERE / "server.txt"])
+    compile_lock("dev", [*server, *dev], [HERE / "server.txt"])
+    for path in sorted(SERVERS.glob("*.in")):
+        compile_lock(path.stem, path.read_text().splitlines(), [], folder=SERVERS)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from ..rig import Rig, Row
 
 ROWS = (
     Row("virtual", "virtual", "VirtualRig"),
+    Row("octoprint", "octoprint", "OctoPrintRig", server="octoprint_server"),
     Row("prusalink-buddy", "prusalink", "BuddyRig"),
     Row("prusalink-pi", "prusalink", "PiRig"),
 )

@@ -43,13 +43,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file on its way. It is given up after ``stall_seconds`` without a byte taken, or ``whole_seconds`` in all."""
+    """A file on its way. It is given up after ``stall_seconds`` without a byte taken, or ``whole_seconds`` in all.
+
+    ``before`` and ``after`` go around it, such as the fields of a form."""
 
     path: Path
     size: int
     sent: Sent
     stall_seconds: float = 60.0
     whole_seconds: float = 600.0
+    before: bytes = b""
+    after: bytes = b""
+
+    @property
+    def length(self) -> int:
+        """Of the whole body, in bytes."""
+        return len(self.before) + self.size + len(self.after)
 
 
 def upload_seconds(size: int, slowest_bytes_per_second: float, least: float = 120.0) -> float:
@@ -92,7 +101,7 @@ class HttpPeer:
                 if isinstance(body, Upload):
                     deadline.reschedule(asyncio.get_running_loop().time() + body.stall_seconds)
                     given["data"] = _stream(body, deadline)
-                    given["headers"]["Content-Length"] = str(body.size)
+                    given["headers"]["Content-Length"] = str(body.length)
                 elif isinstance(body, Mapping):
                     given["json"] = dict(body)
                 elif body is not None:
@@ -132,12 +141,16 @@ class HttpPeer:
 async def _stream(upload: Upload, deadline: asyncio.Timeout) -> AsyncGenerator[bytes]:
     clock = asyncio.get_running_loop().time
     end, total = clock() + upload.whole_seconds, 0
+    if upload.before:
+        yield upload.before
     with upload.path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
             yield chunk
             total += len(chunk)
             upload.sent(total)
             deadline.reschedule(min(clock() + upload.stall_seconds, end))
+    if upload.after:
+        yield upload.after
 
 
 async def _whole(response: aiohttp.ClientResponse, longest: int) -> Answer:

@@ -1,0 +1,1 @@
+"""OctoPrint, by its REST API."""

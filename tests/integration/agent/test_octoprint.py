@@ -1,0 +1,76 @@
+"""The octoprint driver and a real OctoPrint that dies: what only this server has; the rest is in tests/conformance."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from printfarm_agent.driver import Driver, Ending, ObservedState
+from tests.conformance.rigs.octoprint import OctoPrintRig
+from tests.conformance.steps import BUSY, Bench, until
+from tests.support.octoprint import OctoPrintServer
+
+
+@pytest.fixture
+async def rig(octoprint_server: OctoPrintServer, tmp_path: Path) -> AsyncIterator[OctoPrintRig]:
+    async with OctoPrintRig.opened(tmp_path, octoprint_server) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def driver(rig: OctoPrintRig) -> AsyncIterator[Driver]:
+    async with rig.open() as opened:
+        await opened.connect()
+        yield opened
+
+
+@pytest.fixture
+def bench(rig: OctoPrintRig, driver: Driver, tmp_path: Path) -> Bench:
+    return Bench(rig, driver, tmp_path)
+
+
+async def test_a_server_that_dies_takes_the_print_with_it(octoprint_server: OctoPrintServer, bench: Bench) -> None:
+    await bench.begin(30.0)
+    octoprint_server.kill()
+    await asyncio.to_thread(octoprint_server.start)
+    seen = await until(bench.driver, lambda seen: seen.state is ObservedState.IDLE, patient=True)
+    assert bench.is_ours(seen), "the driver knows what it started"
+    assert seen.ending is None, "OctoPrint never saw an end"
+    assert not seen.end_of_file
+
+
+async def test_an_end_is_known_after_the_death_of_agent_and_server(
+    octoprint_server: OctoPrintServer, rig: OctoPrintRig, bench: Bench
+) -> None:
+    await bench.begin(1.0)
+    await until(bench.driver, lambda seen: seen.ending is not None and seen.state is ObservedState.IDLE)
+    octoprint_server.kill()
+    await asyncio.to_thread(octoprint_server.start)
+    async with rig.open() as later:
+        await later.connect()
+        seen = await later.observe()
+    assert bench.is_ours(seen)
+    assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, True)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_printer_that_is_unplugged_ends_the_print(
+    octoprint_server: OctoPrintServer, bench: Bench, paused: bool
+) -> None:
+    await bench.begin(30.0)
+    if paused:
+        await bench.driver.pause()
+        await until(bench.driver, lambda seen: seen.state is ObservedState.PAUSED)
+    octoprint_server.debug("drop_connection")
+    seen = await until(bench.driver, lambda seen: seen.state not in BUSY)
+    assert (seen.state, seen.halted) == (ObservedState.ERROR, True)
+    assert bench.is_ours(seen)
+    assert seen.message
+    # Lost while paused, OctoPrint records no end at all.
+    assert seen.ending is (None if paused else Ending.FAILED)
+
+
+async def test_a_printer_that_is_off_is_offline(octoprint_server: OctoPrintServer, driver: Driver) -> None:
+    octoprint_server.post("/api/connection", command="disconnect")
+    await until(driver, lambda seen: seen.state is ObservedState.OFFLINE)
