@@ -110,5 +110,6 @@ async def _looked_at(jobs: int, printers: int) -> None:
 async def _look_and_choose(store: SqlStore) -> float:
     began = time.perf_counter()
     async with store.read() as look:
-        choose(await look.open_jobs(), await look.candidates(), look.now)
+        candidates = await look.candidates()
+        choose(await look.waiting_jobs(len(candidates)), candidates, look.now)
     return (time.perf_counter() - began) * 1000

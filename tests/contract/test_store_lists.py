@@ -171,6 +171,27 @@ async def test_jobs_are_listed_newest_first_in_pages_by_filter(store: Store) -> 
         assert (await look.count_by_state())["job"] == {"queued": 4, "cancelled": 3}
 
 
+async def test_the_most_urgent_waiting_jobs_of_each_kind(store: Store) -> None:
+    picky = replace(a_job().requirements, material="PETG")
+    await furnish(store)
+    async with store.write("jobs") as tx:
+        for name, changes in {
+            "late": {"priority": 9, "due_at": None},
+            "soon": {"priority": 9, "due_at": 7},
+            "old": {"priority": 9, "due_at": 7, "created_at": 1},
+            "picky": {"priority": -9, "requirements": picky},
+            "held": {"priority": 99, "held": True},
+            "cancelled": {"priority": 99, "cancel_requested": True},
+            "over": {"priority": 99, "state": JobState.FAILED, "ended_at": 5},
+            "exhausted": {"priority": 99, "failed_runs": 4},
+            "done": {"priority": 99, "good_parts": 1, "pending_parts": 3},
+        }.items():
+            await tx.add_job(a_job(name, **changes))
+    async with store.read() as look:
+        assert {job.job_id for job in await look.waiting_jobs(2)} == {"old", "soon", "picky"}
+        assert {job.job_id for job in await look.waiting_jobs(9)} == {"old", "soon", "late", "j1", "picky"}
+
+
 async def _pages(look: Any, wanted: JobFilter) -> list[str]:
     found: list[str] = []
     while page := await look.jobs(wanted):

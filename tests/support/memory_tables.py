@@ -20,9 +20,9 @@ from printfarm_coordinator.app.ports import (
     Upload,
     User,
 )
-from printfarm_coordinator.domain.assignment import Candidate
+from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.events import AuditEntry
-from printfarm_coordinator.domain.job import Job
+from printfarm_coordinator.domain.job import Job, parts_owed
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.run import Run, RunState
 
@@ -88,6 +88,13 @@ class MemoryReading:
 
     async def open_jobs(self) -> list[Job]:
         return [job for job in self._t.jobs.values() if job.ended_at is None]
+
+    async def waiting_jobs(self, each: int) -> list[Job]:
+        by_kind: dict[object, list[Job]] = {}
+        for job in sorted(await self.open_jobs(), key=urgency):
+            if parts_owed(job):
+                by_kind.setdefault(job.requirements, []).append(job)
+        return [job for jobs in by_kind.values() for job in jobs[:each]]
 
     async def run(self, run_id: str) -> Run | None:
         return self._t.runs.get(run_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ..domain.assignment import COORDINATOR, choose
+from ..domain.assignment import COORDINATOR, choose, is_open
 from ..domain.errors import RuleError
 from ..domain.run import Run
 from .farm import Farm, transact
@@ -36,9 +36,14 @@ async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
     async with farm.store.read() as look:
         if farm.vigilance.brake.is_on(look.now):
             return []
-        jobs = await look.open_jobs()
-        candidates = [c for c in await look.candidates() if farm.hints.is_attached(c.printer.agent_id)]
-        pairs = choose(jobs, candidates, look.now)
+        attached = [c for c in await look.candidates() if farm.hints.is_attached(c.printer.agent_id)]
+        candidates = [candidate for candidate in attached if is_open(candidate, look.now)]
+        if not candidates:
+            return []
+        # No more jobs that require the same than there are printers can get one.
+        jobs = await look.waiting_jobs(len(candidates))
+        now = look.now
+    pairs = choose(jobs, candidates, now)
     offered = []
     for job_id, printer_id in pairs:
         run = await _offer(farm, leadership, job_id, printer_id)

@@ -1,11 +1,12 @@
 """Which printer gets which job, and the offer that says so."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .errors import IllegalState, RuleError
-from .job import Job, parts_owed
-from .printer import Obstacle, Printer, gates_closed, mismatches
+from .job import Job, Requirements, parts_owed
+from .printer import Abilities, Obstacle, Printer, can_take, gates_closed, matched_abilities, mismatches
 from .run import Run
 from .slice import Slice, run_event, with_job
 
@@ -38,47 +39,66 @@ def urgency(job: Job) -> tuple[int, int, int, str]:
     return (-job.priority, job.due_at if job.due_at is not None else no_due_time, job.created_at, job.job_id)
 
 
+def is_open(candidate: Candidate, now: int) -> bool:
+    """Nothing keeps a new run away from the printer."""
+    reachable, draining = candidate.agent_reachable, candidate.agent_draining
+    return not gates_closed(candidate.printer, agent_reachable=reachable, agent_draining=draining, now=now)
+
+
 def choose(jobs: Sequence[Job], candidates: Iterable[Candidate], now: int) -> list[tuple[str, str]]:
     """Pairs of (job id, printer id) to offer, at most one per printer, the most urgent job first.
 
     A job takes as many printers as it owes plates. Of the printers that can take a job, it gets the one that can take the
     fewest other waiting jobs, so that a picky job behind it is not left without.
+
+    Jobs that require the same, and printers that hold the same, are looked at together: the work grows with the jobs and with
+    the kinds of them, not with jobs x printers.
     """
-    open_printers = {
-        candidate.printer.printer_id: candidate
-        for candidate in candidates
-        if not gates_closed(
-            candidate.printer,
-            agent_reachable=candidate.agent_reachable,
-            agent_draining=candidate.agent_draining,
-            now=now,
-        )
-    }
+    printers = [candidate.printer for candidate in candidates if is_open(candidate, now)]
     waiting = sorted((job for job in jobs if parts_owed(job)), key=urgency)
-    fits = _fits(waiting, open_printers.values())
-    wanted_by = {printer_id: sum(printer_id in able for able in fits.values()) for printer_id in open_printers}
+    queues = _queues(Counter(job.requirements for job in waiting), printers)
+    taken: set[str] = set()
     chosen: list[tuple[str, str]] = []
     for job in waiting:
-        if not open_printers:
+        if len(taken) == len(printers):
             break
-        able = sorted((p for p in fits[job.job_id] if p in open_printers), key=lambda p: (wanted_by[p], p))
-        for printer_id in able[: plates_owed(job)]:
-            del open_printers[printer_id]
-            chosen.append((job.job_id, printer_id))
+        queue = queues[job.requirements]
+        plates = plates_owed(job) if queue else 0
+        while queue and plates:
+            printer_id = queue.pop()
+            if printer_id not in taken:
+                taken.add(printer_id)
+                chosen.append((job.job_id, printer_id))
+                plates -= 1
     return chosen
 
 
-def _fits(jobs: Sequence[Job], candidates: Iterable[Candidate]) -> dict[str, set[str]]:
-    """For each job the printers that meet its requirements; worked out once for jobs that require the same."""
-    printers = [candidate.printer for candidate in candidates]
-    by_requirements: dict[object, set[str]] = {}
+def _queues(wanted: Mapping[Requirements, int], printers: Sequence[Printer]) -> dict[Requirements, list[str]]:
+    """For each kind of job the printers that can take it, the one that is wanted least last."""
+    fits = _fits(wanted, printers)
+    wanted_by: Counter[str] = Counter()
+    for requirements, able in fits.items():
+        for printer_id in able:
+            wanted_by[printer_id] += wanted[requirements]
+    return {
+        requirements: sorted(able, key=lambda p: (wanted_by[p], p), reverse=True) for requirements, able in fits.items()
+    }
+
+
+def _fits(kinds: Iterable[Requirements], printers: Sequence[Printer]) -> dict[Requirements, list[str]]:
+    """For each kind of job the printers that meet its requirements; worked out once for printers that hold the same."""
+    holders: dict[Abilities, list[str]] = {}
+    holds: dict[str, Abilities] = {}
+    for printer in printers:
+        has = holds[printer.printer_id] = matched_abilities(printer)
+        holders.setdefault(has, []).append(printer.printer_id)
     fits = {}
-    for job in jobs:
-        able = by_requirements.get(job.requirements)
-        if able is None:
-            able = {p.printer_id for p in printers if not mismatches(p, job.requirements)}
-            by_requirements[job.requirements] = able
-        fits[job.job_id] = able
+    for wanted in kinds:
+        if wanted.printer_ids:
+            named = [p for p in dict.fromkeys(wanted.printer_ids) if p in holds]
+            fits[wanted] = [p for p in named if can_take(holds[p], wanted)]
+        else:
+            fits[wanted] = [p for has, those in holders.items() if can_take(has, wanted) for p in those]
     return fits
 
 

@@ -106,14 +106,14 @@ class Printer:
 
 def effective_abilities(printer: Printer) -> Abilities:
     """The machine's word with the operator's laid over it."""
-    own, word = printer.abilities, printer.overrides
+    own, has = printer.abilities, matched_abilities(printer)
     return replace(
         own,
-        volume_mm=word.volume_mm or own.volume_mm,
-        nozzle_diameter_mm=word.nozzle_diameter_mm or own.nozzle_diameter_mm,
-        material=word.material or own.material,
-        colour=word.colour or own.colour,
-        tags=own.tags if word.tags is None else word.tags,
+        volume_mm=has.volume_mm,
+        nozzle_diameter_mm=has.nozzle_diameter_mm,
+        material=has.material,
+        colour=has.colour,
+        tags=has.tags,
     )
 
 
@@ -127,9 +127,13 @@ class Obstacle:
 
 def mismatches(printer: Printer, wanted: Requirements) -> list[Obstacle]:
     """What the printer lacks for the job, whatever it does at the moment."""
-    has = effective_abilities(printer)
+    named = _named_printers(printer, wanted)
+    return ([named] if named else []) + lacks(effective_abilities(printer), wanted)
+
+
+def lacks(has: Abilities, wanted: Requirements) -> list[Obstacle]:
+    """As ``mismatches``, of any printer with these abilities, whether or not the job names it."""
     found = [
-        _named_printers(printer, wanted),
         _volume(has, wanted),
         _nozzle(has, wanted),
         _same_word("material", has.material, wanted.material),
@@ -137,6 +141,29 @@ def mismatches(printer: Printer, wanted: Requirements) -> list[Obstacle]:
         _tags(has, wanted),
     ]
     return [obstacle for obstacle in found if obstacle]
+
+
+def can_take(has: Abilities, wanted: Requirements) -> bool:
+    """Whether ``lacks`` finds nothing, without the words: asked for every kind of job and of printer, again and again."""
+    return (
+        _has_word(has.material, wanted.material)
+        and _has_word(has.colour, wanted.colour)
+        and _has_nozzle(has, wanted.nozzle_diameter_mm)
+        and all(tag in has.tags for tag in wanted.tags)
+        and _has_volume(has, (wanted.min_x_mm, wanted.min_y_mm, wanted.min_z_mm))
+    )
+
+
+def matched_abilities(printer: Printer) -> Abilities:
+    """Only what ``lacks`` looks at: equal for printers that can take the same jobs."""
+    own, word = printer.abilities, printer.overrides
+    return Abilities(
+        volume_mm=word.volume_mm or own.volume_mm,
+        nozzle_diameter_mm=word.nozzle_diameter_mm or own.nozzle_diameter_mm,
+        material=word.material or own.material,
+        colour=word.colour or own.colour,
+        tags=own.tags if word.tags is None else word.tags,
+    )
 
 
 def gates_closed(printer: Printer, *, agent_reachable: bool, agent_draining: bool, now: int) -> list[Obstacle]:
@@ -163,13 +190,17 @@ def _named_printers(printer: Printer, wanted: Requirements) -> Obstacle | None:
 
 def _volume(has: Abilities, wanted: Requirements) -> Obstacle | None:
     need = (wanted.min_x_mm, wanted.min_y_mm, wanted.min_z_mm)
-    if not any(need):
+    if _has_volume(has, need):
         return None
     if has.volume_mm is None:
         return Obstacle("volume", "its build volume is unknown")
-    if all(have >= want for have, want in zip(has.volume_mm, need, strict=True)):
-        return None
     return Obstacle("volume", f"wanted at least {_mm(need)}, it has {_mm(has.volume_mm)}")
+
+
+def _has_volume(has: Abilities, need: tuple[float, float, float]) -> bool:
+    if not any(need):
+        return True
+    return has.volume_mm is not None and all(have >= want for have, want in zip(has.volume_mm, need, strict=True))
 
 
 def _mm(sides: tuple[float, float, float]) -> str:
@@ -177,19 +208,24 @@ def _mm(sides: tuple[float, float, float]) -> str:
 
 
 def _nozzle(has: Abilities, wanted: Requirements) -> Obstacle | None:
-    want = wanted.nozzle_diameter_mm
-    if want is None:
-        return None
-    if has.nozzle_diameter_mm is not None and abs(has.nozzle_diameter_mm - want) < 0.005:
+    if _has_nozzle(has, wanted.nozzle_diameter_mm):
         return None
     found = "an unknown one" if has.nozzle_diameter_mm is None else f"{has.nozzle_diameter_mm:g} mm"
-    return Obstacle("nozzle", f"wanted a {want:g} mm nozzle, it has {found}")
+    return Obstacle("nozzle", f"wanted a {wanted.nozzle_diameter_mm:g} mm nozzle, it has {found}")
+
+
+def _has_nozzle(has: Abilities, want: float | None) -> bool:
+    return want is None or (has.nozzle_diameter_mm is not None and abs(has.nozzle_diameter_mm - want) < 0.005)
 
 
 def _same_word(code: str, has: str | None, want: str | None) -> Obstacle | None:
-    if want is None or (has is not None and has.casefold() == want.casefold()):
+    if _has_word(has, want):
         return None
     return Obstacle(code, f"wanted {code} {want}, it has {has or 'an unknown one'}")
+
+
+def _has_word(has: str | None, want: str | None) -> bool:
+    return want is None or has == want or (has is not None and has.casefold() == want.casefold())
 
 
 def _tags(has: Abilities, wanted: Requirements) -> Obstacle | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from printfarm_coordinator.domain.assignment import Candidate, choose, obstacles, offer, plates_owed
 from printfarm_coordinator.domain.errors import IllegalState, RuleError
 from printfarm_coordinator.domain.job import Job, JobState, Requirements
-from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState
+from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState, can_take
 from printfarm_coordinator.domain.run import RunState
 
 NOW = 1_000
@@ -49,6 +49,7 @@ def a_candidate(printer_id: str = "p1", *, reachable: bool = True, draining: boo
     ],
 )
 def test_a_requirement_keeps_a_printer_out_and_says_why(wanted: Requirements, code: str | None) -> None:
+    assert can_take(ABILITIES, wanted) is (code in (None, "not_named"))
     found = [obstacle.code for obstacle in obstacles(a_job(requirements=wanted), a_candidate(), NOW)]
     assert found == ([code] if code else [])
     assert bool(choose([a_job(requirements=wanted)], [a_candidate()], NOW)) is (code is None)
@@ -216,6 +217,43 @@ def test_a_picky_job_behind_is_not_left_without() -> None:
     picky = a_job("picky", requirements=Requirements(tags=("enclosed",)))
     plain, enclosed = a_candidate("p2"), a_candidate("p1", overrides=Overrides(tags=("enclosed",)))
     assert set(choose([easy, picky], [enclosed, plain], NOW)) == {("easy", "p2"), ("picky", "p1")}
+
+
+_WANTS = (
+    Requirements(),
+    Requirements(material="PLA"),
+    Requirements(material="PETG"),
+    Requirements(tags=("enclosed",)),
+    Requirements(printer_ids=("p1", "p3", "gone")),
+    Requirements(material="PLA", printer_ids=("p2",)),
+)
+
+
+@given(
+    jobs=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from(_WANTS)), max_size=12),
+    materials=st.lists(st.sampled_from(("PLA", "PETG")), max_size=6),
+)
+def test_the_decision_is_that_of_looking_at_every_job_and_printer(
+    jobs: list[tuple[int, int, Requirements]], materials: list[str]
+) -> None:
+    waiting = [
+        a_job(f"j{n:02}", priority=priority, quantity=quantity, requirements=wanted)
+        for n, (priority, quantity, wanted) in enumerate(jobs)
+    ]
+    free = [a_candidate(f"p{n}", overrides=Overrides(material=word)) for n, word in enumerate(materials)]
+    assert choose(waiting, free, NOW) == _one_by_one(waiting, free)
+
+
+def _one_by_one(jobs: list[Job], candidates: list[Candidate]) -> list[tuple[str, str]]:
+    """The rule as it is told, without any thrift."""
+    fits = {job.job_id: {c.printer.printer_id for c in candidates if not obstacles(job, c, NOW)} for job in jobs}
+    wanted_by = {c.printer.printer_id: sum(c.printer.printer_id in able for able in fits.values()) for c in candidates}
+    left, chosen = set(wanted_by), []
+    for job in sorted(jobs, key=lambda job: (-job.priority, job.job_id)):
+        able = sorted(fits[job.job_id] & left, key=lambda p: (wanted_by[p], p))[: plates_owed(job)]
+        left -= set(able)
+        chosen += [(job.job_id, printer_id) for printer_id in able]
+    return chosen
 
 
 @pytest.mark.parametrize(

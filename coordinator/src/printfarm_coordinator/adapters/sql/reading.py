@@ -38,6 +38,25 @@ _CANDIDATES = sa.select(
 ).join(tables.agent, _AGENT.agent_id == tables.printer.c.agent_id)
 
 
+def _waiting() -> sa.Select[Any]:
+    """Jobs that owe parts (``domain.job.parts_owed``) and their places, the most urgent of a kind first."""
+    job = tables.job.c
+    urgency = (job.priority.desc(), job.due_at.is_(None), job.due_at, job.created_at, job.job_id)
+    place = sa.func.row_number().over(partition_by=sa.cast(job.requirements, sa.Text), order_by=urgency)
+    owes = (
+        job.ended_at.is_(None),
+        ~job.held,
+        ~job.cancel_requested,
+        job.failed_runs <= job.max_retries,
+        job.good_parts + job.pending_parts < job.quantity,
+    )
+    ranked = sa.select(tables.job, place.label("place")).where(*owes).subquery()
+    return sa.select(ranked).where(ranked.c.place <= sa.bindparam("each"))
+
+
+_WAITING = _waiting()
+
+
 class SqlReading:
     """The ``Reading`` port on one connection inside one transaction."""
 
@@ -45,12 +64,12 @@ class SqlReading:
         self._connection = connection
         self.now = now
 
-    async def _one(self, query: sa.Select[Any]) -> rows.Row | None:
-        row: rows.Row | None = (await self._connection.execute(query)).mappings().one_or_none()
+    async def _one(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> rows.Row | None:
+        row: rows.Row | None = (await self._connection.execute(query, values)).mappings().one_or_none()
         return row
 
-    async def _all(self, query: sa.Select[Any]) -> Sequence[rows.Row]:
-        found: Sequence[rows.Row] = (await self._connection.execute(query)).mappings().all()
+    async def _all(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> Sequence[rows.Row]:
+        found: Sequence[rows.Row] = (await self._connection.execute(query, values)).mappings().all()
         return found
 
     async def job(self, job_id: str) -> Job | None:
@@ -73,6 +92,9 @@ class SqlReading:
     async def open_jobs(self) -> list[Job]:
         query = sa.select(tables.job).where(tables.job.c.ended_at.is_(None))
         return [rows.job_from(row) for row in await self._all(query)]
+
+    async def waiting_jobs(self, each: int) -> list[Job]:
+        return [rows.job_from(row) for row in await self._all(_WAITING, {"each": each})]
 
     async def run(self, run_id: str) -> Run | None:
         row = await self._one(sa.select(tables.run).where(tables.run.c.run_id == run_id))
