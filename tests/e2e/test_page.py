@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, 
 
 from tests.conftest import need
 from tests.servers import program
-from tests.support.farm import RealFarm, real_farm
+from tests.support.farm import GCODE, RealFarm, real_farm, until
 
 SECONDS = 60_000
 
@@ -118,6 +118,51 @@ def test_a_viewer_sees_and_cannot_touch(page: Page, farm: RealFarm) -> None:
     expect(page.locator("#printers .card")).to_have_count(2)
     expect(page.locator("#who")).to_contain_text("viewer")
     expect(page.locator("#farm").get_by_role("button")).to_have_count(0)
+
+
+def test_what_failed_says_why_and_a_waiting_job_says_what_it_waits_for(page: Page, farm: RealFarm) -> None:
+    log_in(page, farm.key)
+    hot = farm.submit("too hot", gcode=GCODE.replace(b"S200", b"S999"), requirements={"printer_ids": ["p1"]})
+    farm.submit("vase", requirements={"min_build_volume": {"x_mm": 1, "y_mm": 1, "z_mm": 900}})
+    why = "M104 asks 999 C of the hotend; at most 300 is allowed here"
+    expect(page.locator("#failures")).to_contain_text(f"too hot on p1line 3: {why}")
+    expect(page.locator("#jobs tr").filter(has_text="too hot")).to_contain_text(why)
+    vase = page.locator("#jobs tr").filter(has_text="vase")
+    expect(vase).to_contain_text("No printer fits: wanted at least 1 x 1 x 900 mm")
+    vase.locator("summary").click()
+    expect(vase).to_contain_text("p0: wanted at least")
+    farm.post(f"/api/v1/jobs/{hot}/cancel")
+
+
+def test_drawing_anew_leaves_the_focus_where_it_is(page: Page, farm: RealFarm) -> None:
+    log_in(page, farm.key)
+    button = (
+        page.locator("#printers .card").filter(has=page.locator("h3", has_text="p1")).get_by_role("button", name="Hold")
+    )
+    button.focus()
+    # The page is drawn anew when something happens, and the card itself changes.
+    assert farm.post("/api/v1/printers/p0/hold", {"reason": "cleaning"}).status_code == 200
+    expect(page.locator("#printers")).to_contain_text("cleaning")
+    with farm.client() as client:
+        changed = client.patch("/api/v1/printers/p1", json={"colour": "mauve"})
+    assert changed.status_code == 200, changed.text
+    expect(page.locator("#printers")).to_contain_text("mauve")
+    assert page.evaluate("document.activeElement.dataset.key") == "Hold:p1"
+    farm.post("/api/v1/printers/p0/release")
+
+
+def test_a_bad_part_asks_what_is_wrong_and_is_printed_again(page: Page, farm: RealFarm) -> None:
+    log_in(page, farm.key)
+    job_id = farm.submit("bracket with a bad part")
+    run = farm.wait_run(job_id, "finished")
+    card = page.locator("#hands .card").filter(has_text=f"off {run['printer_id']}")
+    farm.printers.admin("clear_plate", int(run["printer_id"].removeprefix("p")))
+    page.once("dialog", lambda dialog: dialog.accept("stringing"))
+    card.get_by_label("good parts").fill("0")
+    card.get_by_role("button", name="Sign off, bed clear").click()
+    expect(page.locator("#failures")).to_contain_text("stringing")
+    until(lambda: len(farm.status(job_id)["runs"]) == 2)
+    farm.post(f"/api/v1/jobs/{job_id}/cancel")
 
 
 def test_on_a_narrow_screen_nothing_overflows(page: Page, farm: RealFarm, tmp_path: Path) -> None:

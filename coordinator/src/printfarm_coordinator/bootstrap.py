@@ -138,6 +138,8 @@ async def _open_parts(
     add_enrollment_service(enrollment, farm, authority)
     admin = grpc.aio.server()
     channelz.add_channelz_servicer(admin)
+    if settings.reflection:
+        reflection.enable_server_reflection(["grpc.channelz.v1.Channelz", reflection.SERVICE_NAME], admin)
 
     # Each listener gets credentials of its own: the files are read once per object, then only when they change.
     serving = await answers(farm)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 router = APIRouter(include_in_schema=False)
 _FOLDER = files("printfarm_gateway") / "static"
+_SCRIPT = "text/javascript; charset=utf-8"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -20,8 +21,20 @@ async def page() -> Response:
 
 @router.get("/page.js")
 async def script() -> Response:
-    """Its script."""
-    return _file("page.js", "text/javascript; charset=utf-8")
+    """What it asks for, and when."""
+    return _file("page.js", _SCRIPT)
+
+
+@router.get("/page-cards.js")
+async def cards() -> Response:
+    """How printers, runs and jobs look."""
+    return _file("page-cards.js", _SCRIPT)
+
+
+@router.get("/page-dom.js")
+async def dom() -> Response:
+    """What both draw with."""
+    return _file("page-dom.js", _SCRIPT)
 
 
 @router.get("/page.css")

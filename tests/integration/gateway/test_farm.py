@@ -170,7 +170,16 @@ async def test_request_ids_go_along_and_come_back(gateway: TestedGateway) -> Non
 
 async def test_the_page_and_the_documentation_need_nothing_from_elsewhere(gateway: TestedGateway) -> None:
     async with gateway.client(None) as client:
-        for path in ("/", "/page.js", "/page.css", "/docs", "/redoc", "/openapi.json"):
+        for path in (
+            "/",
+            "/page.js",
+            "/page-cards.js",
+            "/page-dom.js",
+            "/page.css",
+            "/docs",
+            "/redoc",
+            "/openapi.json",
+        ):
             answer = await client.get(path)
             assert answer.status_code == 200, path
             policy = answer.headers["content-security-policy"]
@@ -182,7 +191,7 @@ async def test_the_page_and_the_documentation_need_nothing_from_elsewhere(gatewa
                 assert (await client.get(asset)).status_code == 200, asset
         page = await client.get("/")
         assert "unsafe" not in page.headers["content-security-policy"]
-        script = (await client.get("/page.js")).text
+        scripts = [(await client.get(f"/page{part}.js")).text for part in ("", "-cards", "-dom")]
         for way_to_markup in (
             "innerHTML",
             "outerHTML",
@@ -191,7 +200,7 @@ async def test_the_page_and_the_documentation_need_nothing_from_elsewhere(gatewa
             "eval(",
             "localStorage",
         ):
-            assert way_to_markup not in script
+            assert way_to_markup not in "".join(scripts)
 
 
 async def test_no_answer_lets_another_site_in(gateway: TestedGateway) -> None:
