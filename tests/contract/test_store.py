@@ -346,6 +346,17 @@ async def test_one_leads_and_each_new_leader_has_a_new_term(store: Store) -> Non
         assert await tx.take_term("b", 30 * SECOND) == 3
 
 
+async def test_the_term_of_a_leader_that_is_gone_is_not_waited_for(store: Store) -> None:
+    async with store.write("a") as tx:
+        assert await tx.take_term("a", 30 * SECOND) == 1
+    async with store.write("b") as tx:
+        assert await tx.take_term("b", 30 * SECOND, inherit=True) == 2
+        assert await tx.take_term("b", 30 * SECOND, inherit=True) == 2
+    async with store.write("a") as tx:
+        assert not await tx.holds_term("a", 1)
+        assert await tx.take_term("a", 30 * SECOND) is None
+
+
 async def test_candidates_know_what_their_agent_is(store: Store) -> None:
     await furnish(store, a_printer("p1"), a_printer("p2", agent_id="a2"), a_printer("p3", agent_id="a3"))
     async with store.write("agents") as tx:

@@ -62,6 +62,12 @@ class LinkFigures:
     connected: bool = False
 
 
+def _is_cancelled() -> bool:
+    """Whoever asks was cancelled. A call ends in CancelledError, too, when its channel is closed with the session."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Link:
     """The agent's only way out."""
 
@@ -102,6 +108,10 @@ class Link:
         )
         try:
             answer = await self._control.AuthoriseStart(request, timeout=AUTHORISE_DEADLINE_SECONDS)
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            return NoAnswer(run.nonce)
         except grpc.aio.AioRpcError as error:
             said = from_rpc_error(error)
             return NoAnswer(run.nonce) if said.code in _NO_WORD else Denied(run.nonce, said.code.name, said.detail)
@@ -115,6 +125,10 @@ class Link:
             request = pb.DownloadArtifactRequest(sha256=sha256, offset=offset)
             async for response in self._files.DownloadArtifact(request):
                 yield response.chunk
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise FarmError(Code.UNAVAILABLE, "the session ended") from error
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 

@@ -19,6 +19,7 @@ class Leadership:
     def __init__(self, holder: str, on_change: Callable[[bool], None] = lambda leads: None) -> None:
         self.holder = holder
         self.term: int | None = None
+        self._is_present = False
         self._on_change = on_change
 
     @property
@@ -31,13 +32,22 @@ class Leadership:
         return self.term is not None and await tx.holds_term(self.holder, self.term)
 
     async def prolong(self, farm: Farm) -> bool:
-        """Takes the term if it is free, prolongs it if it is ours. True if we lead."""
+        """Takes the term if it is free, prolongs it if it is ours. True if we lead.
+
+        The term of a leader whose process is gone is not waited for: its lock has just come to us.
+        """
+        is_present = await farm.store.take_presence()
+        is_heir = is_present and not self._is_present
 
         async def work(tx: Writing) -> int | None:
-            return await tx.take_term(self.holder, TERM_US)
+            return await tx.take_term(self.holder, TERM_US, inherit=is_heir)
 
         before = self.term
         self.term = await transact(farm, "term", work)
+        self._is_present = is_present and self.leads
+        if is_present and not self.leads:
+            # We slept, and somebody else leads by now: the lock is theirs to have.
+            await farm.store.let_presence_go()
         if self.term != before:
             _LOG.info("leadership", term=self.term, before=before)
             self._on_change(self.leads)
@@ -53,6 +63,8 @@ class Leadership:
                 await tx.take_term(self.holder, 0)
 
         await transact(farm, "term", work)
+        self._is_present = False
+        await farm.store.let_presence_go()
         self.term = None
         self._on_change(False)
 

@@ -354,8 +354,10 @@ class Writing(Reading, Protocol):
     async def put_token(self, token: EnrollmentToken) -> None: ...
     async def token(self, token_sha256: str) -> EnrollmentToken | None: ...
 
-    async def take_term(self, holder: str, lasting: int) -> int | None:
-        """The leadership term, taken if free or lapsed, prolonged if ours; None while somebody else leads (I20)."""
+    async def take_term(self, holder: str, lasting: int, *, inherit: bool = False) -> int | None:
+        """The leadership term, taken if free or lapsed, prolonged if ours; None while somebody else leads (I20).
+
+        ``inherit``: the leader is known to be gone; its term is not waited for."""
         ...
 
     async def holds_term(self, holder: str, term: int) -> bool:
@@ -377,6 +379,13 @@ class Store(Protocol):
     async def ping(self) -> None:
         """Raises if the database does not answer."""
         ...
+
+    async def take_presence(self) -> bool:
+        """True while this process holds the lock of which there is one in a database. It ends with the process, even by
+        ``kill -9``: to get it proves that whoever held it is gone. Raises DatabaseUnavailable."""
+        ...
+
+    async def let_presence_go(self) -> None: ...
 
 
 class Bus(Protocol):

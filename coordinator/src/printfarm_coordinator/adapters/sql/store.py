@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from printfarm_rpc.failpoints import failpoint
 
 from ...app.ports import DatabaseUnavailable, Reading, StaleWrite, Writing
 from .clock import Clock, database_now
+from .presence import FilePresence, Presence, SessionPresence
 from .reading import SqlReading
 from .writing import SqlWriting
 
@@ -59,6 +61,7 @@ class SqlStore:
         if target.get_backend_name() == "sqlite":
             self._writer = _sqlite_engine(target, begin="BEGIN IMMEDIATE", pool_size=1)
             self._reader = _sqlite_engine(target, begin="BEGIN", pool_size=4)
+            self._presence: Presence = FilePresence(_lock_path(target))
         else:
             self._writer = create_async_engine(
                 target,
@@ -70,6 +73,7 @@ class SqlStore:
             )
             # Every statement of a look sees the same commits; a writer must see the newest behind each lock it waited for.
             self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._presence = SessionPresence(self._writer)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -106,8 +110,20 @@ class SqlStore:
         async with _transaction(self._reader) as connection:
             await connection.execute(sa.text("SELECT 1"))
 
+    async def take_presence(self) -> bool:
+        """True while this process holds the lock that a living coordinator holds."""
+        try:
+            return await self._presence.take()
+        except _NO_ANSWER as error:
+            raise DatabaseUnavailable(str(error)) from error
+
+    async def let_presence_go(self) -> None:
+        """Another process may hold it from now on."""
+        await self._presence.let_go()
+
     async def close(self) -> None:
         """Ends every connection."""
+        await self._presence.let_go()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -170,6 +186,11 @@ async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+def _lock_path(url: URL) -> Path | None:
+    name = url.database or ":memory:"
+    return None if name == ":memory:" or name.startswith("file:") else Path(f"{name}.lock")
 
 
 def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:

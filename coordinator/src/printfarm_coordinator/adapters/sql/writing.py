@@ -299,12 +299,12 @@ class SqlWriting(SqlReading):
         row = await self._one(sa.select(table).where(table.c.token_sha256 == token_sha256).with_for_update())
         return EnrollmentToken(**row) if row else None
 
-    async def take_term(self, holder: str, lasting: int) -> int | None:
+    async def take_term(self, holder: str, lasting: int, *, inherit: bool = False) -> int | None:
         row = await self._lock_term()
-        lapsed = bool(row["expires_at"] <= self.now)
-        if row["holder"] != holder and not lapsed:
+        is_over = bool(row["expires_at"] <= self.now) or (inherit and row["holder"] != holder)
+        if row["holder"] != holder and not is_over:
             return None
-        term = int(row["term"]) + lapsed
+        term = int(row["term"]) + is_over
         await self._put(tables.leadership, {"id": 1, "term": term, "holder": holder, "expires_at": self.now + lasting})
         return term
 
