@@ -338,7 +338,7 @@ class World:
         """Hello, with whatever the journal holds."""
         reports = tuple(self._greeted(name) for name in PRINTERS)
         greeting = sessions.Greeting(
-            "a1", self.process.boot, "journal", self.last_fact, "1", "host", False, False, reports
+            "a1", self.process.boot, "journal", self.last_fact, 0, "1", "host", False, False, reports
         )
         welcome = self._run(sessions.greet(self.farm, greeting, int(LEASE * 1e6)))
         if welcome is None:
@@ -363,6 +363,7 @@ class World:
             run.run_id if run else None,
             run.epoch if run else 0,
             LocalStage(run.stage.value) if run else None,
+            stop_generation=page.stop_done,
         )
         return sessions.GreetedPrinter(
             name,

@@ -143,6 +143,12 @@ class Journal:
             self.max_sequence = max(self.max_sequence, sequence)
 
     @property
+    def acknowledged(self) -> int:
+        """Up to here the events are no longer kept."""
+        with self._lock:
+            return min(self._waiting, default=self.max_sequence + 1) - 1
+
+    @property
     def waiting(self) -> int:
         """Events not yet acknowledged."""
         return len(self._waiting)

@@ -235,6 +235,7 @@ class Link:
             protocol_version=PROTOCOL_VERSION,
             hostname=socket.gethostname()[:64],
             journal_max_sequence=self._journal.max_sequence if self._journal else 0,
+            journal_acknowledged_sequence=self._journal.acknowledged if self._journal else 0,
             journal_id=self._journal.journal_id if self._journal else "corrupt",
             printers=[self._report(worker) for worker in self._workers.values()],
             journal_corrupt=self._journal is None,
@@ -253,6 +254,7 @@ class Link:
             observed_state=PRINTER_STATES[worker.shown],
             observed_run_id=worker.observed_run_id,
             initial_bed=BEDS[worker.settings.initial_bed],
+            emergency_stop_generation=book.stop_done,
         )
 
     # -- beside the control stream

@@ -35,6 +35,7 @@ class Greeting:
     boot_id: str
     journal_id: str
     journal_max_sequence: int
+    journal_acknowledged_sequence: int
     version: str
     hostname: str
     wants_drain: bool
@@ -60,12 +61,18 @@ async def greet(farm: Farm, greeting: Greeting, lease_us: int) -> Welcome:
         before = await tx.lock_agent(greeting.agent_id)
         if before is None:
             raise RuleError("AGENT_REVOKED", f"no agent {greeting.agent_id} is enrolled")
-        agent = _connected(before, greeting, tx.now, lease_us)
+        applied = before.last_applied_sequence if before.journal_id == greeting.journal_id else 0
+        lost = max(0, greeting.journal_acknowledged_sequence - applied)
+        agent = _connected(before, greeting, applied + lost, tx.now, lease_us)
         await tx.put_agent(agent)
+        if lost:
+            # This database was restored from an older copy: what was applied since is known to nobody any more.
+            await tx.append_events([DomainEvent("agent.facts_lost", agent.agent_id, "coordinator", {"facts": lost})])
         await tx.append_events(_connection_events(before, agent, greeting, tx.now))
         is_new_journal = before.journal_id not in ("", greeting.journal_id)
         for said in greeting.printers:
-            await _greet_printer(farm, tx, agent, said, is_new_journal)
+            report = replace(said.report, journal_lost=is_new_journal, facts_lost=lost > 0)
+            await _greet_printer(farm, tx, agent, replace(said, report=report))
         named = {said.printer_id for said in greeting.printers}
         for printer in await tx.printers(agent.agent_id):
             if printer.printer_id not in named and (locked := await tx.lock_printer(printer.printer_id)):
@@ -78,14 +85,13 @@ async def greet(farm: Farm, greeting: Greeting, lease_us: int) -> Welcome:
     return Welcome(agent.connection_epoch, agent.last_applied_sequence)
 
 
-def _connected(agent: Agent, greeting: Greeting, now: int, lease_us: int) -> Agent:
-    same_journal = agent.journal_id == greeting.journal_id
+def _connected(agent: Agent, greeting: Greeting, applied: int, now: int, lease_us: int) -> Agent:
     return replace(
         agent,
         connection_epoch=agent.connection_epoch + 1,
         boot_id=greeting.boot_id,
         journal_id=greeting.journal_id,
-        last_applied_sequence=agent.last_applied_sequence if same_journal else 0,
+        last_applied_sequence=applied,
         journal_max_sequence=greeting.journal_max_sequence,
         lease_expires_at=now + lease_us,
         last_heartbeat_at=now,
@@ -109,14 +115,14 @@ def _connection_events(before: Agent, after: Agent, greeting: Greeting, now: int
     return events
 
 
-async def _greet_printer(farm: Farm, tx: Writing, agent: Agent, said: GreetedPrinter, is_new_journal: bool) -> None:
+async def _greet_printer(farm: Farm, tx: Writing, agent: Agent, said: GreetedPrinter) -> None:
     seen = await tx.printer(said.printer_id)
     if seen is None:
         await _add_printer(farm, tx, agent, said)
         return
     if seen.agent_id != agent.agent_id:
         raise RuleError("WRONG_AGENT", f"printer {said.printer_id} belongs to another agent")
-    report = replace(said.report, journal_lost=is_new_journal)
+    report = said.report
     held = await tx.lock_slice(seen.active_run_id) if seen.active_run_id else None
     printer = held.printer if held else await tx.lock_printer(said.printer_id) or seen
     name = printer.overrides.name or said.name

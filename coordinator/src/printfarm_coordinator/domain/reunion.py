@@ -46,11 +46,16 @@ class PrinterReport:
     local_stage: LocalStage | None = None
     # The agent began a new journal: what the old one knew of starts is lost.
     journal_lost: bool = False
+    # The database forgot facts that it had acknowledged: it was restored from an older copy.
+    facts_lost: bool = False
+    # The newest emergency stop that the agent carried out.
+    stop_generation: int = 0
 
 
 def epoch_is_believable(printer: Printer, report: PrinterReport) -> bool:
     """Bad input 70: a lead of the agent's journal over the database is believed only so far."""
-    return report.max_epoch <= printer.epoch + LARGEST_BELIEVED_LEAD
+    lead = max(report.max_epoch - printer.epoch, report.stop_generation - printer.emergency_generation)
+    return lead <= LARGEST_BELIEVED_LEAD
 
 
 def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Printer, tuple[DomainEvent, ...]]:
@@ -58,7 +63,8 @@ def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Pr
     agent = printer.agent_id
     printer = replace(printer, observed_state=report.observed_state, updated_at=now)
     if not epoch_is_believable(printer, report):
-        reason = f"its agent claims epoch {report.max_epoch}, the database knows {printer.epoch}"
+        reason = f"its agent claims epoch {report.max_epoch} and emergency stop {report.stop_generation}; "
+        reason += f"the database knows {printer.epoch} and {printer.emergency_generation}"
         locked = replace(printer, locked=True, lock_reason=reason)
         return locked, (printer_event(locked, "quarantined", agent, claimed_epoch=str(report.max_epoch)),)
     events: list[DomainEvent] = []
@@ -67,6 +73,11 @@ def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Pr
         known, bed = printer.epoch, Bed(BedState.UNKNOWN, None, report.local_run_id, agent, now)
         printer = replace(printer, epoch=report.max_epoch, bed=bed)
         events.append(printer_event(printer, "epoch_raised", agent, from_epoch=known, epoch=printer.epoch))
+    if report.stop_generation > printer.emergency_generation:
+        # A database from before that stop: were it not caught up with, the agent would take the next one for done.
+        done = report.stop_generation
+        printer = replace(printer, emergency_generation=done, emergency_done_generation=done)
+        events.append(printer_event(printer, "emergency_stopped", agent, generation=done))
     if _prints_a_run_that_is_over(printer, report):
         reason = f"it still holds run {report.local_run_id}, which is over for the coordinator"
         bed = Bed(BedState.UNKNOWN, None, report.local_run_id, agent, now)
@@ -86,8 +97,8 @@ def greet_run(held: Slice, report: PrinterReport, now: int) -> Slice:
     if not run.state.is_active:
         # It ended between the look at its printer and its lock.
         return held
-    if held.printer.epoch > run.epoch and run.state is not RunState.UNCONFIRMED:
-        why = "the agent knows a later epoch than the database: its last changes were lost"
+    if (held.printer.epoch > run.epoch or report.facts_lost) and run.state is not RunState.UNCONFIRMED:
+        why = "the agent knows more than the database: its last changes were lost"
         return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code="database_behind", reason=why)
     if report.journal_lost and run.state.may_have_started and run.state is not RunState.UNCONFIRMED:
         why = "the agent lost its journal: only the printer, or a person, can tell"

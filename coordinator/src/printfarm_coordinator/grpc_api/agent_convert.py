@@ -60,6 +60,8 @@ def greeting(agent_id: str, hello: pb.Hello) -> Greeting:
         raise invalid("hello.journal_id", "must be 1 to 64 characters")
     if hello.journal_max_sequence < 0:
         raise invalid("hello.journal_max_sequence", "must not be negative")
+    if not 0 <= hello.journal_acknowledged_sequence <= hello.journal_max_sequence:
+        raise invalid("hello.journal_acknowledged_sequence", "must be 0 to journal_max_sequence")
     if len(hello.printers) > MOST_PRINTERS:
         raise invalid("hello.printers", f"must be at most {MOST_PRINTERS}")
     printers = tuple(_greeted(said, f"hello.printers[{i}]") for i, said in enumerate(hello.printers))
@@ -70,6 +72,7 @@ def greeting(agent_id: str, hello: pb.Hello) -> Greeting:
         hello.boot_id,
         hello.journal_id,
         hello.journal_max_sequence,
+        hello.journal_acknowledged_sequence,
         _word(hello.agent_version),
         _word(hello.hostname),
         hello.draining,
@@ -83,6 +86,8 @@ def _greeted(said: pb.PrinterReport, path: str) -> GreetedPrinter:
         raise invalid(f"{path}.printer_id", "must be lower case letters, digits and dashes, at most 63")
     if said.max_epoch < 0:
         raise invalid(f"{path}.max_epoch", "must not be negative")
+    if said.emergency_stop_generation < 0:
+        raise invalid(f"{path}.emergency_stop_generation", "must not be negative")
     has_run = said.HasField("local_run")
     stage = LOCAL_STAGES.get(said.local_run.stage) if has_run else None
     if has_run and stage is None:
@@ -93,6 +98,7 @@ def _greeted(said: pb.PrinterReport, path: str) -> GreetedPrinter:
         said.local_run.run_id if has_run else None,
         said.local_run.epoch if has_run else 0,
         stage,
+        stop_generation=said.emergency_stop_generation,
     )
     return GreetedPrinter(
         said.printer_id,

@@ -137,6 +137,25 @@ def test_a_run_that_is_over_stays_over(state: RunState, changes: dict[str, Any])
     assert greet_run(before, report(LocalStage.PRINTING, **changes), NOW) == before
 
 
+def test_a_database_that_forgot_a_stop_learns_it_and_keeps_it_latched() -> None:
+    """Were it behind, the agent would take the next stop for one that it has carried out."""
+    before = a_printer(emergency_generation=1, emergency_done_generation=1, emergency_released_generation=1)
+    printer, events = greet_printer(before, report(stop_generation=3), NOW)
+    assert (printer.emergency_generation, printer.emergency_done_generation) == (3, 3)
+    assert printer.emergency_stopped
+    assert [event.type for event in events] == ["printer.emergency_stopped"]
+    same, events = greet_printer(printer, report(stop_generation=3), NOW)
+    assert (same.emergency_generation, events) == (3, ())
+    burnt, _ = greet_printer(before, report(stop_generation=1 << 62), NOW)
+    assert (burnt.emergency_generation, burnt.locked) == (1, True)
+
+
+@pytest.mark.parametrize("state", sorted(ACTIVE - {RunState.UNCONFIRMED}))
+def test_a_database_that_forgot_facts_trusts_no_active_row(state: RunState) -> None:
+    after = greet_run(held(state), report(facts_lost=True), NOW)
+    assert (after.run.state, after.run.reason_code) == (RunState.UNCONFIRMED, "database_behind")
+
+
 def test_a_database_behind_its_agent_trusts_no_row() -> None:
     before = replace(held(RunState.PRINTING), printer=a_printer(epoch=6))
     after = greet_run(before, report(max_epoch=6), NOW)

@@ -197,6 +197,7 @@ class Hello(_message.Message):
     PRINTERS_FIELD_NUMBER: _builtins.int
     JOURNAL_CORRUPT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    JOURNAL_ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _builtins.int
     agent_version: _builtins.str
     boot_id: _builtins.str
     """New at every start of the agent's process."""
@@ -211,6 +212,10 @@ class Hello(_message.Message):
     """The journal cannot be trusted: offer nothing."""
     draining: _builtins.bool
     """Offer nothing new: the agent's host is being serviced."""
+    journal_acknowledged_sequence: _builtins.int
+    """Up to here a coordinator has acknowledged the journal's events, and they are no longer in it. A coordinator that has applied
+    less was restored from an older copy.
+    """
     @_builtins.property
     def printers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PrinterReport]: ...
     def __init__(
@@ -225,10 +230,11 @@ class Hello(_message.Message):
         printers: _abc.Iterable[Global___PrinterReport] | None = ...,
         journal_corrupt: _builtins.bool = ...,
         draining: _builtins.bool = ...,
+        journal_acknowledged_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "draining", b"draining", "hostname", b"hostname", "journal_corrupt", b"journal_corrupt", "journal_id", b"journal_id", "journal_max_sequence", b"journal_max_sequence", "printers", b"printers", "protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "draining", b"draining", "hostname", b"hostname", "journal_acknowledged_sequence", b"journal_acknowledged_sequence", "journal_corrupt", b"journal_corrupt", "journal_id", b"journal_id", "journal_max_sequence", b"journal_max_sequence", "printers", b"printers", "protocol_version", b"protocol_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,6 +255,7 @@ class PrinterReport(_message.Message):
     OBSERVED_STATE_FIELD_NUMBER: _builtins.int
     OBSERVED_RUN_ID_FIELD_NUMBER: _builtins.int
     INITIAL_BED_FIELD_NUMBER: _builtins.int
+    EMERGENCY_STOP_GENERATION_FIELD_NUMBER: _builtins.int
     printer_id: _builtins.str
     driver: _builtins.str
     name: _builtins.str
@@ -259,6 +266,8 @@ class PrinterReport(_message.Message):
     """The run that the printer's own file name carries, if it prints."""
     initial_bed: _printer_pb2.BedState.ValueType
     """What the person who added the printer said of its bed. Counts only when the farm first hears of the printer."""
+    emergency_stop_generation: _builtins.int
+    """The newest emergency stop that was written to the machine."""
     @_builtins.property
     def abilities(self) -> _printer_pb2.Abilities: ...
     @_builtins.property
@@ -277,10 +286,11 @@ class PrinterReport(_message.Message):
         observed_state: _telemetry_pb2.PrinterState.ValueType = ...,
         observed_run_id: _builtins.str = ...,
         initial_bed: _printer_pb2.BedState.ValueType = ...,
+        emergency_stop_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "local_run", b"local_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "driver", b"driver", "initial_bed", b"initial_bed", "local_run", b"local_run", "max_epoch", b"max_epoch", "name", b"name", "observed_run_id", b"observed_run_id", "observed_state", b"observed_state", "printer_id", b"printer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "driver", b"driver", "emergency_stop_generation", b"emergency_stop_generation", "initial_bed", b"initial_bed", "local_run", b"local_run", "max_epoch", b"max_epoch", "name", b"name", "observed_run_id", b"observed_run_id", "observed_state", b"observed_state", "printer_id", b"printer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
