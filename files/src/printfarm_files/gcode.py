@@ -44,8 +44,6 @@ _SIMPLIFY = Spelling(
     length=("Filament length", "Material Length"),
     weight=("Plastic weight", "Material Weight"),
     total_cost=("Material cost",),
-    layer_height=("layerHeight",),
-    nozzle=("extruderDiameter",),
 )
 _IDEAMAKER = Spelling(
     seconds=("Print Time",),

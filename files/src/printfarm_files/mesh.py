@@ -76,6 +76,8 @@ class Measured:
             found.append(
                 Warned("not_closed", f"the surface is not closed{count}: the slicer repairs it as it thinks best")
             )
+        elif self.volume_mm3 == 0:
+            found.append(Warned("no_volume", "the surface encloses nothing"))
         elif self.volume_mm3 < 0:
             found.append(Warned("inside_out", "the surface is inside out"))
         if self.degenerate:

@@ -114,7 +114,9 @@ def completed(facts: FileFacts, text: Iterator[bytes]) -> FileFacts:
     if lengths and not any(tool.length_mm for tool in tools):
         tools = _with_lengths(tools, lengths)
     if "hotend" not in path.first:
-        warned.append(Warned("never_heated", "no command in the file heats the hotend"))
+        # A macro may heat, and Ultimaker's firmware does so by the header.
+        if not path.runs_macros and facts.gcode_flavor != "Griffin":
+            warned.append(Warned("never_heated", "no command in the file heats the hotend"))
     elif not any(tool.hotend_celsius or tool.first_layer_hotend_celsius for tool in tools):
         first = tools[0] if tools else Tool(0)
         tools = (replace(first, first_layer_hotend_celsius=path.first["hotend"]), *tools[1:])

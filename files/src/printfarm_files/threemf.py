@@ -78,7 +78,9 @@ class Model:
             low, high = max(start - first, 0), min(stop - first, len(part.faces))
             if low < high:
                 corners = part.vertices[part.faces[low:high]]
-                found.append((corners @ matrix[:3] + matrix[3]).astype(np.float32))
+                # What is too large for a number is one that ``measure`` refuses.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    found.append((corners @ matrix[:3] + matrix[3]).astype(np.float32))
             first += len(part.faces)
         return np.concatenate(found) if found else np.empty((0, 3, 3), np.float32)
 

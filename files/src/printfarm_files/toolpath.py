@@ -21,6 +21,7 @@ _INCH = 25.4
 _TEMPERATURE = re.compile(rb"M(104|109|140|190|141|191)\b[^;]{0,40}?[SR]\s?(\d{1,4}(?:\.\d{1,4})?)")
 _WORD = re.compile(rb"([XYZED])\s?([-+]?\d{0,9}\.?\d{1,9})")
 _PERSON = re.compile(rb"(?:M600|M601|M0|M1|M25|M226|PAUSE)\b")
+_MACRO = re.compile(rb"[A-Z_]{3}")
 _LAYER_MARKS = (b";LAYER_CHANGE", b";LAYER:", b"; CHANGE_LAYER")
 _FEATURES = (b";TYPE:", b"; FEATURE:", b";FEATURE:")
 _NOT_MODEL = {b"skirt", b"brim", b"skirt/brim", b"custom", b"wipe tower", b"prime tower", b"prime-tower", b"purge"}
@@ -42,6 +43,7 @@ class Path:
     heights: set[float] = field(default_factory=set)
     tool_changes: int = 0
     needs_person: bool = False
+    runs_macros: bool = False
     elapsed_seconds: float | None = None
     moves: int = 0
     # Where the scan stands: logical position X Y Z E, what G92 shifted X Y Z by, modes, tool, feature.
@@ -167,6 +169,8 @@ class _Block:
             path.volumetric |= float(words.get(b"D", 0)) > 0
         elif _PERSON.match(line):
             path.needs_person = True
+        elif _MACRO.match(line):
+            path.runs_macros = True
 
     def _comment(self, index: int, line: bytes) -> None:
         path = self._path

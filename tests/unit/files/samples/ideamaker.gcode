@@ -1,0 +1,24 @@
+;Sliced by ideaMaker 4.3.2.6470, 2026-01-20 10:00:00 UTC+0000
+;Dimension: 305.000 305.000 305.000 0.400 0.400
+;Plate Shape: 0
+;Bounding Box: 142.5 162.5 142.5 162.5 0.0 20.0
+;Nozzle Diameter: 0.4
+G28
+M104 S205
+M109 S205
+M140 S60
+G92 E0
+;LAYER:0
+;Z:0.300
+;TYPE:OUTER-PERIMETER
+G1 X142.5 Y142.5 Z0.3 F3000
+G1 X162.5 Y142.5 E1
+;LAYER:1
+;TYPE:OUTER-PERIMETER
+G1 Z0.6
+G1 X162.5 Y162.5 E2
+M104 S0
+;Print Time: 1850
+;Material#1 Used: 1830.5
+;Material#1 Volume: 4402.9
+;Filament Diameter #1: 1.75
