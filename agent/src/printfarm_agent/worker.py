@@ -53,7 +53,7 @@ from .execution import (
 from .files import Files, WrongBytes
 from .heat import HeatWatch
 from .journal import Journal
-from .limits import check_file
+from .limits import DIALECTS, Dialect, check_file
 from .settings import AgentSettings, PrinterSettings
 from .telemetry import Telemetry
 
@@ -113,6 +113,7 @@ class PrinterWorker:
         self._can = Capabilities(can_pause=False, prints_autonomously=False)
         self._boot_id = boot_id
         self._limits = settings.limits
+        self._dialect = DIALECTS.get(settings.driver, Dialect.ANY)
         self._heat = HeatWatch(settings.heat)
         self._inputs: deque[Input] = deque()
         self._given = asyncio.Event()
@@ -397,7 +398,7 @@ class PrinterWorker:
         if self.coordinator is None:
             raise ConnectionError("no coordinator")
         path = await self._files.fetch(run.sha256, run.size_bytes, self.coordinator.download)
-        if why := await asyncio.to_thread(check_file, path, self._limits):
+        if why := await asyncio.to_thread(check_file, path, self._limits, self._dialect):
             raise _Unfit(why)
 
     async def _ask(self, run: LocalRun) -> None:

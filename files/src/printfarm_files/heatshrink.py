@@ -1,7 +1,5 @@
 """Heatshrink, the compression of binary G-code: by the library, with an end to how much may come out of it."""
 
-import heatshrink2
-
 from .errors import Refused
 
 # The longest copy, 16 bytes, takes 1 + 11 + 4 bits: nothing honest grows more.
@@ -12,6 +10,11 @@ def unpack(packed: bytes, window: int, size: int) -> bytes:
     """``size`` bytes, as the block states. Raises Refused if it is another number."""
     if size > max(64, len(packed) * MOST_RATIO):
         raise Refused("a block of the binary G-code states more than it can hold")
+    try:
+        # A library in C, which a host that never sees binary G-code does without.
+        import heatshrink2
+    except ImportError:
+        raise Refused("this host cannot unpack binary G-code: install printfarm-files[models]") from None
     try:
         out = bytes(heatshrink2.decompress(packed, window_sz2=window, lookahead_sz2=4))
     except (ValueError, RuntimeError, TypeError) as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from . import bgcode, sliced, stl, threemf, toolpath
+from . import bgcode, sliced, stl, text, threemf, toolpath
 from .comments import EDGE_BYTES, LONGEST_HEAD_BYTES, LONGEST_TAIL_BYTES
 from .errors import Refused
 from .facts import FileFacts, Kind, Tool, Warned
@@ -13,7 +13,6 @@ from .kinds import kind_of
 from .mesh import Measured, Mesh, measure
 from .thumbnails import is_cut
 
-_PIECE = 1 << 20
 _OPEN_BLOCKS = (
     (b"; CONFIG_BLOCK_END", b"; CONFIG_BLOCK_START"),
     (b"; prusaslicer_config = end", b"; prusaslicer_config = begin"),
@@ -47,7 +46,7 @@ def read_facts(path: Path, kind: Kind | None = None, *, plate: int | None = None
         return _of_model(replace(facts, objects=names[:256], warnings=model.warnings), model)
     if kind is Kind.BGCODE:
         return completed(bgcode.read_bgcode(path), bgcode.pieces(path))
-    return completed(read_comments(path), pieces(path))
+    return completed(read_comments(path), text.pieces(path))
 
 
 def read_model(path: Path, kind: Kind) -> tuple[Mesh, Measured]:
@@ -58,20 +57,9 @@ def read_model(path: Path, kind: Kind) -> tuple[Mesh, Measured]:
 
 def gcode_pieces(path: Path, kind: Kind, *, plate: int | None = None) -> Iterator[bytes]:
     """The G-code as text, bit by bit, whatever it is packed in: for the safety check. Raises Refused, OSError."""
-    if kind is Kind.BGCODE:
-        return bgcode.pieces(path)
-    if kind is Kind.GCODE_3MF:
-        return sliced.pieces(path, plate)
-    if kind is Kind.GCODE:
-        return pieces(path)
-    raise Refused("a model has no G-code before it is sliced")
-
-
-def pieces(path: Path) -> Iterator[bytes]:
-    """A file bit by bit."""
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
+    if kind.is_model:
+        raise Refused("a model has no G-code before it is sliced")
+    return text.pieces_of(path, plate=plate)
 
 
 def edges(path: Path, head_bytes: int = EDGE_BYTES, tail_bytes: int = EDGE_BYTES) -> tuple[bytes, bytes, int]:
@@ -103,9 +91,9 @@ def _first_moves(head: bytes) -> int:
     return max(EDGE_BYTES, min(places, default=len(head)))
 
 
-def completed(facts: FileFacts, text: Iterator[bytes]) -> FileFacts:
+def completed(facts: FileFacts, pieces: Iterator[bytes]) -> FileFacts:
     """Bounds are in no comment; the moves are gone through for them, and fill in what else is open."""
-    path = toolpath.scan(text)
+    path = toolpath.scan(pieces)
     warned = list(facts.warnings)
     if path.bounds_all is None:
         warned.append(Warned("prints_nothing", "no move in the file extrudes anything"))
@@ -159,6 +147,6 @@ def _of_model(facts: FileFacts, mesh: Mesh) -> FileFacts:
 def _completed_plate(path: Path, plates: tuple[int, ...], plate: int | None) -> FileFacts:
     if plate is None and len(plates) > 1:
         size = path.stat().st_size
-        text = f"the file has {len(plates)} plates: each is a job of its own; choose one"
-        return FileFacts(Kind.GCODE_3MF, size, plates=plates, warnings=(Warned("several_plates", text),))
+        why = f"the file has {len(plates)} plates: each is a job of its own; choose one"
+        return FileFacts(Kind.GCODE_3MF, size, plates=plates, warnings=(Warned("several_plates", why),))
     return completed(sliced.read_plate(path, plate), sliced.pieces(path, plate))

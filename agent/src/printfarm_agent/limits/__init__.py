@@ -1,12 +1,19 @@
-"""What a print file may ask of a printer. The last check before the machine, on the host that drives it.
+"""What a print file may ask of a printer: the last check before the machine, on the host that drives it.
 
-Firmware differs in how it reads a line, so a line is refused if any of the common readings is dangerous: case and spaces do not
-count, line numbers and checksums are left out, every command of a line counts, and what stands in parentheses or after a quoted
-semicolon is taken both ways. Pure but for reading the file.
+The farm checks a file when it takes it; the agent checks it again, whole, before it accepts a run, and a driver that streams
+checks each line once more. The rules are those of ``printfarm_files.safety``.
 """
 
-from .check import LONGEST_LINE, LineCheck, check_file
-from .forbidden import FORBIDDEN
+from printfarm_files.safety import FORBIDDEN, LONGEST_LINE, Dialect, LineCheck, check_file
+
 from .values import MARGIN_MM, Limits
 
-__all__ = ["FORBIDDEN", "LONGEST_LINE", "MARGIN_MM", "Limits", "LineCheck", "check_file"]
+# Which firmware a driver speaks to. Where it may be any, the worst of all readings counts.
+DIALECTS = {
+    "bambu": Dialect.BAMBU,
+    "duet": Dialect.REPRAP,
+    "moonraker": Dialect.KLIPPER,
+    "prusalink": Dialect.PRUSA,
+}
+
+__all__ = ["DIALECTS", "FORBIDDEN", "LONGEST_LINE", "MARGIN_MM", "Dialect", "Limits", "LineCheck", "check_file"]

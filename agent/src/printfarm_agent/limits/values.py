@@ -1,20 +1,5 @@
-"""The limits of one printer."""
+"""The limits of one printer, as the safety check of print files knows them."""
 
-from dataclasses import dataclass
+from printfarm_files.safety import MARGIN_MM, Limits
 
-# Outside of the volume by this much is still the machine's own business: purge lines, wipers, homing offsets.
-MARGIN_MM = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one printer. Degrees Celsius, millimetres, millimetres a minute; None leaves it open.
-
-    ``origin_mm`` is the lowest corner of the volume in the machine's coordinates: (0, 0, 0) on most, (-r, -r, 0) on deltas."""
-
-    hotend_celsius: float = 300.0
-    bed_celsius: float = 130.0
-    chamber_celsius: float = 80.0
-    feed_mm_per_minute: float = 60_000.0
-    volume_mm: tuple[float, float, float] | None = None
-    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+__all__ = ["MARGIN_MM", "Limits"]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from .values import Limits
+from .limits import Limits
 from .words import NUMBER, Command
 
 # G10 with S or R sets a tool's temperatures in RepRapFirmware; elsewhere it retracts, with small numbers.
@@ -29,6 +29,7 @@ class Heaters:
 
     limits: Limits
     hot: dict[float | None, float] = field(default_factory=dict)
+    has_heated: bool = False
 
     def take(self, command: Command) -> str:
         """Why the command is refused; empty if it is not."""
@@ -36,6 +37,7 @@ class Heaters:
         if command.is_extended or name in _ENDS:
             # Only the printer knows what its macro does; it may well be the one that ends a print.
             self.hot.clear()
+            self.has_heated |= command.is_extended
             return ""
         what = _HEATERS.get(name)
         if what is None or (name == "G10" and "L" in command.words):
@@ -58,6 +60,7 @@ class Heaters:
 
     def _remember(self, tool: float | None, target: float) -> None:
         if target > 0:
+            self.has_heated = True
             self.hot[tool] = target
         elif tool is None:
             # A plain "off" means the tool in use, whichever that is.

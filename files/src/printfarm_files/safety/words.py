@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .dialects import Dialect
+
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 # T and D begin a command only at the start of a line; behind another they are its words, as in M104 T0 S200.
 _FIRST = re.compile(r"([GMTD])(\d+(?:\.\d+)?)", re.A)
@@ -14,6 +16,7 @@ _PARENTHESES = re.compile(r"\([^)]*\)?")
 _QUOTED = re.compile(r'"[^"]*"?')
 _CHECKSUM = re.compile(r"\*\s*\d*\s*$", re.A)
 _LINE_NUMBER = re.compile(r"^\s*N\s*\d+\s*", re.A)
+_REPRAP_PART = re.compile(r'"[^"]*"?|\([^)]*\)?|;|[^";(]+')
 _SPACE = re.compile(r"\s+")
 _EXTENDED = re.compile(r"[A-Z_]{2}[A-Z0-9_]*|@\s*[A-Z_]*", re.A)
 # What follows is shown to people, or sent to the host, as it stands.
@@ -31,9 +34,13 @@ class Command:
     is_extended: bool = False
 
 
-def readings(line: str) -> list[str]:
+def readings(line: str, dialect: Dialect = Dialect.ANY) -> list[str]:
     """What firmware may take for the code of a line, without its comment, in upper case. The likeliest comes first."""
     upper = line.upper()
+    if dialect is Dialect.KLIPPER:
+        return [_bare(upper.partition(";")[0])]
+    if dialect is Dialect.REPRAP:
+        return [_bare(_reprap(upper))]
     found = [upper.partition(";")[0]]
     if '"' in upper:
         # A semicolon within quotes is no comment where quotes are known.
@@ -42,11 +49,25 @@ def readings(line: str) -> list[str]:
         found += [code.replace("\ufffd", "") for code in found]
     if "(" in upper:
         found = [_PARENTHESES.sub(" ", code) for code in found] + [re.sub("[()]", " ", code) for code in found]
-    return list(dict.fromkeys(_LINE_NUMBER.sub("", _CHECKSUM.sub("", code)).strip() for code in found))
+    return list(dict.fromkeys(_bare(code) for code in found))
 
 
-def commands(code: str, modal: str) -> Iterator[Command]:
-    """All commands of one reading. ``modal`` is what a line of bare coordinates repeats."""
+def _bare(code: str) -> str:
+    return _LINE_NUMBER.sub("", _CHECKSUM.sub("", code)).strip()
+
+
+def _reprap(line: str) -> str:
+    """Without comments, as RepRapFirmware has them: text in quotes is kept whole, parentheses are left out."""
+    kept = []
+    for found in _REPRAP_PART.finditer(line):
+        if found[0].startswith(";"):
+            break
+        kept.append(" " if found[0].startswith("(") else found[0])
+    return "".join(kept)
+
+
+def commands(code: str, modal: str, *, whole_line: bool = True) -> Iterator[Command]:
+    """All commands of one reading, or the first. ``modal`` is what a line of bare coordinates repeats."""
     if not code:
         return
     if found := _EXTENDED.match(code):
@@ -57,7 +78,7 @@ def commands(code: str, modal: str) -> Iterator[Command]:
         squeezed = modal + squeezed
     begun = _FIRST.match(squeezed) or _NEXT.search(squeezed)
     while begun:
-        following = _NEXT.search(squeezed, begun.end())
+        following = _NEXT.search(squeezed, begun.end()) if whole_line else None
         name = f"{begun[1]}{float(begun[2]):g}"
         if name in TEXT or (name == "M486" and squeezed.startswith("A", begun.end())):
             yield Command(name, {}, squeezed[begun.end() :])

@@ -2,6 +2,7 @@
 
 import re
 
+from .dialects import EXEMPT, Dialect
 from .words import Command
 
 FORBIDDEN = {
@@ -17,11 +18,15 @@ FORBIDDEN = {
     "M145": "changes the printer's temperature presets",
     "M143": "changes the heaters' limits",
     "M570": "changes the detection of heater faults",
+    "M149": "changes the unit of temperatures",
     "M301": "changes heater tuning",
     "M303": "runs heater tuning",
     "M304": "changes heater tuning",
+    "M305": "changes temperature sensors",
     "M306": "changes heater tuning",
     "M307": "changes heater tuning",
+    "M308": "changes temperature sensors",
+    "M350": "changes microsteps",
     "M997": "flashes the firmware",
     "M999": "clears a fault that a person must see",
     "M562": "clears a fault that a person must see",
@@ -36,6 +41,24 @@ FORBIDDEN = {
     "M559": "writes the printer's configuration",
     "M560": "writes files on the printer",
     "M808": "repeats parts of the file",
+    "M510": "locks the printer",
+    "M511": "unlocks the printer",
+    "M512": "changes the printer's passcode",
+    "M524": "ends the print",
+    "M540": "changes the printer's network",
+    "M552": "changes the printer's network",
+    "M553": "changes the printer's network",
+    "M554": "changes the printer's network",
+    "M575": "changes the serial line",
+    "M586": "changes the printer's network",
+    "M587": "changes the printer's network",
+    "M588": "changes the printer's network",
+    "M589": "changes the printer's network",
+    "M260": "writes to other devices",
+    "M261": "reads other devices",
+    "M665": "changes the machine's geometry",
+    "M666": "changes the machine's geometry",
+    "M876": "answers a question that is put to a person",
     "M928": "writes files on the printer",
     "M42": "switches pins",
     "M43": "switches pins",
@@ -64,23 +87,31 @@ _LANGUAGE = frozenset(
     {"IF", "ELIF", "ELSE", "WHILE", "BREAK", "CONTINUE", "VAR", "GLOBAL", "SET", "ECHO", "ABORT", "SKIP"}
 )
 _HOST_WORDS = re.compile(r"\s*@\s*(?:PAUSE|RESUME|CANCEL|ABORT|STOP|KILL|EXEC|SYSTEM|SHELL)\b", re.I)
+_LEAST_EXTRUSION_CELSIUS = 150.0
 _REFLECTED = ("ACTION:", "//")
 
 
-def why_forbidden(command: Command) -> str:
-    """Empty if it may be in a print file."""
+def why_forbidden(command: Command, dialect: Dialect = Dialect.ANY) -> tuple[str, str] | None:
+    """The rule and the reason; None if it may be in a print file."""
     name, words = command.name, command.words
+    if name in EXEMPT.get(dialect, ()) or (name == "M302" and _stays_warm(words)):
+        return None
     if reason := FORBIDDEN.get(name) or _EXTENDED.get(name) or _by_words(name, words):
-        return f"{name} is not allowed in a print file: it {reason}"
+        return "forbidden", f"{name} is not allowed in a print file: it {reason}"
     if command.is_extended and (name.startswith("@") or name.startswith("OCTO")):
-        return f"{name} is a command for a host, which is not allowed in a print file"
+        return "host_action", f"{name} is a command for a host, which is not allowed in a print file"
     if command.is_extended and name in _LANGUAGE:
-        return f"{name} is a program's command; a print file must say plainly what it does"
+        return "program", f"{name} is a program's command; a print file must say plainly what it does"
     if name[0] == "D" and not command.is_extended:
-        return f"{name} is a debugging command of the firmware, which is not allowed in a print file"
+        return "forbidden", f"{name} is a debugging command of the firmware, which is not allowed in a print file"
     if name in ("M118", "RESPOND") and any(word in command.text for word in _REFLECTED):
-        return f"{name} with an action for the host is not allowed in a print file"
-    return ""
+        return "host_action", f"{name} with an action for the host is not allowed in a print file"
+    return None
+
+
+def _stays_warm(words: dict[str, float]) -> bool:
+    """Prusa's own start code asks for ``M302 S155``: the limit is moved, and stays one."""
+    return words.get("S", 0.0) >= _LEAST_EXTRUSION_CELSIUS and not words.get("P")
 
 
 def _by_words(name: str, words: dict[str, float]) -> str:

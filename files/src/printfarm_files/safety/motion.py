@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from . import arcs
-from .values import MARGIN_MM, Limits
+from .limits import MARGIN_MM, Limits
 from .words import Command
 
 _AXES = "XYZ"
@@ -26,6 +26,7 @@ class Motion:
     """``place``: where the nozzle is, in the machine's millimetres; None where that is not known."""
 
     limits: Limits
+    margin_mm: float = MARGIN_MM
     place: list[float | None] = field(default_factory=lambda: [None, None, None])
     shift: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     relative: bool = False
@@ -36,12 +37,13 @@ class Motion:
     # What a line of bare coordinates repeats, and whether the last move extruded.
     modal: str = "G1"
     extrudes: bool = False
+    has_extruded: bool = False
     _ranges: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if volume := self.limits.volume_mm:
             ends = zip(self.limits.origin_mm, volume, strict=True)
-            self._ranges = [(low - MARGIN_MM, low + side + MARGIN_MM) for low, side in ends]
+            self._ranges = [(low - self.margin_mm, low + side + self.margin_mm) for low, side in ends]
 
     def take(self, command: Command, *, machine: bool = False) -> str:
         """Why the command is refused; empty if it is not. ``machine``: G53 stands before it."""
@@ -73,6 +75,7 @@ class Motion:
     def plain(self, places: tuple[str | bytes | None, ...], extrusion: bool, feed: bytes | None) -> str:
         """A move G0 or G1, as slicers write it: X, Y and Z."""
         self.extrudes = extrusion
+        self.has_extruded |= extrusion
         if feed is not None and (why := self._feed(float(feed))):
             return why
         if self._ranges:
@@ -85,6 +88,7 @@ class Motion:
         words = command.words
         self.modal = command.name
         self.extrudes = "E" in words
+        self.has_extruded |= self.extrudes
         if "F" in words and (why := self._feed(words["F"])):
             return why
         if not self._ranges:
@@ -123,7 +127,7 @@ class Motion:
         low, high = self._ranges[axis]
         if low <= target <= high:
             return ""
-        volume = f"{low + MARGIN_MM:g} to {high - MARGIN_MM:g} mm"
+        volume = f"{low + self.margin_mm:g} to {high - self.margin_mm:g} mm"
         return f"{_AXES[axis]} {target:.6g} mm lies outside of the build volume ({volume})"
 
     def _arc(self, command: Command, start: list[float | None]) -> str:
