@@ -90,13 +90,23 @@ _ABILITIES = ("material", "colour", "nozzle_diameter_mm", "volume_mm")
 
 def load(path: Path) -> AgentSettings:
     """Raises WrongSettings."""
+    return parse(_read(path))
+
+
+def load_printers(path: Path) -> tuple[PrinterSettings, ...]:
+    """The ``[[printer]]`` tables of a file that has nothing else. Raises WrongSettings."""
+    given = _read(path)
+    _known("", given, {"printer": list})
+    return _printers(given)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     try:
-        given = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise WrongSettings(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WrongSettings(f"{path} is not TOML: {error}") from error
-    return parse(given)
 
 
 def parse(given: Mapping[str, Any]) -> AgentSettings:
@@ -114,11 +124,20 @@ def parse(given: Mapping[str, Any]) -> AgentSettings:
     # I23 is a promise: a host may keep it sooner, not later.
     if agent.get("idle_heat_seconds", 0) > IDLE_HEAT_SECONDS:
         raise WrongSettings(f"agent.idle_heat_seconds must be at most {IDLE_HEAT_SECONDS:g}")
+    return AgentSettings(printers=_printers(given), **agent)
+
+
+def _printers(given: Mapping[str, Any]) -> tuple[PrinterSettings, ...]:
     printers = tuple(_printer(f"printer[{i}].", entry) for i, entry in enumerate(given.get("printer", [])))
+    check_ids(printers)
+    return printers
+
+
+def check_ids(printers: tuple[PrinterSettings, ...]) -> None:
+    """Raises WrongSettings if two share one."""
     ids = [printer.printer_id for printer in printers]
     if len(set(ids)) != len(ids):
         raise WrongSettings("printer.id: each printer needs an id of its own")
-    return AgentSettings(printers=printers, **agent)
 
 
 def _known(where: str, given: Mapping[str, Any], keys: Mapping[str, type | tuple[type, ...]]) -> None:

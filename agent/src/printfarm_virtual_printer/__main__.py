@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 from .faults import FAULTS
@@ -29,6 +30,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--colour", default="black")
     parser.add_argument("--plate-sensor", action="store_true")
     parser.add_argument("--fault", action="append", default=[], help=f"NAME or NAME:ARGUMENT: {', '.join(FAULTS)}")
+    parser.add_argument(
+        "--stop-with-stdin", action="store_true", help="end when standard input ends: with whoever started it"
+    )
     return parser.parse_args()
 
 
@@ -49,6 +53,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if arguments.stop_with_stdin:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end, stop)
     told = []
     for index in range(arguments.printers):
         name = f"{arguments.name}-{index + 1}"
@@ -67,6 +73,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
         told.append({"name": name, "address": f"{arguments.host}:{bound}", "dir": str(machine.folder)})
     print(json.dumps({"ready": True, "printers": told}), flush=True)
     await stop.wait()
+
+
+def _stop_at_end(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
 
 
 def main() -> None:

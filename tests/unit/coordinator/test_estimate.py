@@ -35,6 +35,11 @@ def test_runs_under_way_end_first() -> None:
     assert view.progress == (2 * 0.5 + 2 * 0.75) / 10
 
 
+def test_what_is_printed_and_waits_for_a_verdict_is_progress() -> None:
+    job = replace(with_active(JOB, 1), pending_parts=2 + 4, good_parts=1)
+    assert outlook(job, [(a_run(1), 0.5)], 1, NOW).progress == (1 + 4 + 2 * 0.5) / 10
+
+
 def test_only_the_last_run_is_left() -> None:
     job = replace(with_active(JOB, 1), good_parts=8)
     assert outlook(job, [(a_run(1), 0.25)], 0, NOW).expected_end == NOW + round(0.75 * HOUR)

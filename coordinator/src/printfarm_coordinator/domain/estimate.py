@@ -19,9 +19,12 @@ class Outlook:
 def outlook(job: Job, active: list[tuple[Run, float]], eligible_printers: int, now: int) -> Outlook:
     """``active``: the job's active runs, each with its progress 0..1. The slicer's estimate is taken at its word.
 
+    Parts that are printed and wait for a verdict count as done: progress tells how much is printed, not how much was good.
+
     What is owed goes in waves over the printers that can take it, after the longest of the runs under way.
     """
-    done = job.good_parts + sum(run.parts * progress for run, progress in active)
+    waiting = job.pending_parts - sum(run.parts for run, _ in active)
+    done = job.good_parts + max(0, waiting) + sum(run.parts * progress for run, progress in active)
     progress = 1.0 if job.good_parts >= job.quantity else max(0.0, min(1.0, done / job.quantity))
     end = None if job.state.is_final else _expected_end(job, active, eligible_printers, now)
     late = end is not None and job.due_at is not None and end > job.due_at

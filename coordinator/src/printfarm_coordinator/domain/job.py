@@ -109,13 +109,3 @@ def _state_of(job: Job) -> JobState:
     if job.active_runs or job.pending_parts:
         return JobState.ACTIVE
     return JobState.FAILED if retries_exhausted(job) else JobState.QUEUED
-
-
-def completed_fraction(job: Job, active_progress: float) -> float:
-    """0..1: good parts, parts that wait for a verdict, and the progress of active plates, of the quantity.
-
-    ``active_progress`` is the sum over active runs of progress x parts.
-    """
-    if job.state is JobState.COMPLETED:
-        return 1.0
-    return max(0.0, min(1.0, (job.good_parts + active_progress) / job.quantity))

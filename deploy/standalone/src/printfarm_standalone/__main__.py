@@ -50,6 +50,10 @@ def _tell(farm: RunningFarm, settings: StandaloneSettings) -> None:
     _CONSOLE.print(f"PrintFarm is ready: {farm.url}  (API: {farm.url}/docs)", soft_wrap=True)
     _CONSOLE.print(f"The administrator's API key is in {farm.key_path}", soft_wrap=True)
     _CONSOLE.print(f"{settings.virtual_printers} virtual printers, {settings.time_scale:g} times faster than machines")
+    if farm.real_printers:
+        _CONSOLE.print(f"Real printers: {', '.join(farm.real_printers)}", soft_wrap=True)
+    else:
+        _CONSOLE.print(f"Real printers: none; add them in {settings.printers_file} (docs/drivers.md)", soft_wrap=True)
 
 
 async def _sample(farm: RunningFarm, settings: StandaloneSettings) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from printfarm_agent.bootstrap import open_agent
 from printfarm_agent.driver import PrinterConfig
 from printfarm_agent.enroll import enroll
-from printfarm_agent.settings import AgentSettings, PrinterSettings
+from printfarm_agent.settings import AgentSettings, PrinterSettings, check_ids, load_printers
 from printfarm_coordinator.adapters.ca.authority import Authority
 from printfarm_coordinator.app.access import ensure_admin_key
 from printfarm_coordinator.app.enroll import create_token
@@ -40,6 +40,7 @@ class RunningFarm:
     url: str
     key_path: Path
     is_first_start: bool
+    real_printers: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -56,13 +57,15 @@ async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]
             virtual_printers(settings.virtual_printers, data / "virtual-printers", settings.time_scale)
         )
         await _enrol_agent(coordinator, data / "agent")
-        await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, addresses)))
+        real = await asyncio.to_thread(_real_printers, settings)
+        await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, addresses, real)))
         await asyncio.to_thread(_gateway_credentials, coordinator.authority, data / "gateway")
         gateway = await stack.enter_async_context(
             open_gateway(GatewaySettings(data_dir=data, port=settings.port, control_target=coordinator.control_address))
         )
         port = gateway.address.rpartition(":")[2]
-        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start)
+        names = tuple(printer.printer_id for printer in real)
+        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start, names)
 
 
 def _coordinator_settings(settings: StandaloneSettings) -> CoordinatorSettings:
@@ -94,8 +97,18 @@ async def _enrol_agent(coordinator: RunningCoordinator, state_dir: Path) -> None
     await asyncio.to_thread(enroll, coordinator.enrollment_address, token, fingerprint, state_dir)
 
 
-def _agent_settings(coordinator: RunningCoordinator, data: Path, addresses: list[str]) -> AgentSettings:
-    printers = tuple(
+def _real_printers(settings: StandaloneSettings) -> tuple[PrinterSettings, ...]:
+    """Those of the file; none without one, unless it was asked for by name. Raises WrongSettings."""
+    path = settings.printers_file
+    if settings.printers is None and not path.exists():
+        return ()
+    return load_printers(path)
+
+
+def _agent_settings(
+    coordinator: RunningCoordinator, data: Path, addresses: list[str], real: tuple[PrinterSettings, ...]
+) -> AgentSettings:
+    virtual = tuple(
         PrinterSettings(
             PrinterConfig(f"virtual-{number}", {"address": address}),
             "virtual",
@@ -105,9 +118,10 @@ def _agent_settings(coordinator: RunningCoordinator, data: Path, addresses: list
         )
         for number, address in enumerate(addresses, start=1)
     )
+    check_ids(virtual + real)
     return AgentSettings(
         coordinator=coordinator.agents_address,
-        printers=printers,
+        printers=virtual + real,
         state_dir=data / "agent",
         metrics_address=_ANY_PORT,
         observe_seconds=0.5,

@@ -21,7 +21,9 @@ async def virtual_printers(count: int, folder: Path, time_scale: float) -> Async
         sys.executable,
         "-m",
         "printfarm_virtual_printer",
-        *("--printers", str(count), "--dir", str(folder), "--time-scale", str(time_scale)),
+        *("--printers", str(count), "--dir", str(folder), "--time-scale", str(time_scale), "--stop-with-stdin"),
+        # Held open and never written to: it ends with the farm, also by ``kill -9``, and the printers with it.
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # Ctrl-C is for the farm; it ends its printers last.
         start_new_session=True,

@@ -16,4 +16,11 @@ class StandaloneSettings(BaseSettings):
     virtual_printers: int = Field(default=3, ge=0, le=200, validation_alias=AliasChoices("PRINTFARM_VIRTUAL_PRINTERS"))
     time_scale: float = Field(default=20.0, gt=0, validation_alias=AliasChoices("PRINTFARM_TIME_SCALE"))
     sample: bool = Field(default=True, validation_alias=AliasChoices("PRINTFARM_SAMPLE"))
+    # [[printer]] tables as in an agent's TOML; the embedded agent drives them beside the virtual ones.
+    printers: Path | None = Field(default=None, validation_alias=AliasChoices("PRINTFARM_PRINTERS"))
     log_level: str = Field(default="WARNING", validation_alias=AliasChoices("PRINTFARM_LOG_LEVEL"))
+
+    @property
+    def printers_file(self) -> Path:
+        """``printers.toml`` in the data folder, unless another is named."""
+        return self.printers or self.data_dir / "printers.toml"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from printfarm_coordinator.domain.job import Job, JobState, Requirements, completed_fraction, parts_owed, settled
+from printfarm_coordinator.domain.job import Job, JobState, Requirements, parts_owed, settled
 from printfarm_coordinator.domain.run import ACTIVE, EndEvidence, Fact, RunState, is_verified_end, next_state
 
 FINAL = frozenset(RunState) - ACTIVE
@@ -124,10 +124,3 @@ def test_a_jobs_state_is_what_its_counts_prove(changes: dict[str, Any], state: J
 )
 def test_pending_parts_are_not_owed_again(changes: dict[str, Any], owed: int) -> None:
     assert parts_owed(a_job(**changes)) == owed
-
-
-def test_progress_stays_between_nothing_and_all() -> None:
-    assert completed_fraction(a_job(), 0.0) == 0.0
-    assert completed_fraction(a_job(good_parts=2), 1.0) == 0.75
-    assert completed_fraction(a_job(good_parts=4), 3.0) == 1.0
-    assert completed_fraction(a_job(state=JobState.COMPLETED), 0.0) == 1.0

@@ -1,0 +1,165 @@
+"""``make run``: the whole farm in one process, as a newcomer meets it."""
+
+import contextlib
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.farm import GCODE, until
+from tests.support.ports import free_port
+from tests.support.virtual_printer import VirtualPrinters
+
+pytestmark = pytest.mark.timeout(240)
+EXTRA = """
+[[printer]]
+id = "beside"
+driver = "virtual"
+initial_bed = "clear"
+options = {{ address = "{address}" }}
+"""
+
+
+class Standalone:
+    """The program, and its REST API."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "farm"
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **variables: str) -> "Standalone":
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PRINTFARM_DATA_DIR": str(self.data),
+            "PRINTFARM_PORT": str(self.port),
+            "PRINTFARM_TIME_SCALE": "500",
+            **variables,
+        }
+        command = [sys.executable, "-m", "printfarm_standalone"]
+        with (self.folder / "out.txt").open("wb") as out:
+            self._process = subprocess.Popen(
+                command, env=environment, cwd=self.folder, stdout=out, stderr=out, start_new_session=True
+            )
+        return self
+
+    def output(self) -> str:
+        return (self.folder / "out.txt").read_text()
+
+    def says(self, words: str) -> None:
+        until(lambda: words in self.output() or self.is_over(), 90, words)
+        assert words in self.output(), self.output()
+
+    def is_over(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self._process is not None
+        if not self.is_over():
+            os.kill(self._process.pid, number)
+        return self._process.wait(60)
+
+    def get(self, path: str) -> Any:
+        key = (self.data / "admin-api-key").read_text().strip()
+        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers={"X-API-Key": key}, timeout=20)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def states(self) -> dict[str, str]:
+        return {printer["printer_id"]: printer["state"] for printer in self.get("/api/v1/printers")["items"]}
+
+
+def processes_on(folder: Path) -> list[str]:
+    """Command lines that name it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        # A process may end while it is looked at.
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().decode(errors="replace"))
+    return [line for line in found if str(folder) in line]
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Standalone]:
+    made = Standalone(tmp_path)
+    yield made
+    if not made.is_over() and made._process is not None:
+        made.end(signal.SIGKILL)
+
+
+def test_the_first_start_prints_a_sample_and_the_second_keeps_everything(farm: Standalone) -> None:
+    farm.start().says("Serving.")
+    said = farm.output()
+    assert "Sample job: completed" in said
+    assert f"http://localhost:{farm.port}" in said
+    key = farm.data / "admin-api-key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert re.search(r"\d+ %", said), "its progress is shown"
+    jobs = farm.get("/api/v1/jobs")["items"]
+    assert [job["state"] for job in jobs] == ["completed"]
+    before = key.read_text()
+    # Not an orderly end: what it said is kept all the same, and nobody waits for a term to lapse.
+    farm.end(signal.SIGKILL)
+    until(lambda: not processes_on(farm.data), why="its printers went with it")
+    farm.start().says("Serving.")
+    assert "Sample job" not in farm.output(), "once"
+    assert farm.get("/api/v1/jobs")["items"] == jobs
+    assert key.read_text() == before
+    until(lambda: set(farm.states().values()) == {"idle"}, why="its printers are back")
+    assert farm.end() == 0
+
+
+def test_a_printer_of_the_file_prints_beside_the_virtual_ones(farm: Standalone) -> None:
+    with VirtualPrinters(farm.folder / "beside", time_scale=500.0) as beside:
+        farm.data.mkdir(mode=0o700)
+        (farm.data / "printers.toml").write_text(EXTRA.format(address=beside.address()))
+        farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1").says("Serving.")
+        assert "Real printers: beside" in farm.output()
+        until(lambda: farm.states() == {"beside": "idle", "virtual-1": "idle"})
+        key = (farm.data / "admin-api-key").read_text().strip()
+        job = '{"name": "there", "requirements": {"printer_ids": ["beside"]}}'
+        files = {"file": ("part.gcode", GCODE), "job": (None, job, "application/json")}
+        address = f"http://127.0.0.1:{farm.port}/api/v1/jobs/receive"
+        made = httpx.post(address, files=files, headers={"X-API-Key": key}, timeout=20)  # type: ignore[arg-type]
+        assert made.status_code == 202, made.text
+        until(lambda: beside.starts() or None, 60, "it prints there")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[[printer]]\nid = 'x'\ndriver = 'telex'\n", "telex"),
+        ("[agent]\ncoordinator = 'x:1'\n", "agent is not a setting"),
+        ("[[printer]]\nid = 'virtual-1'\ndriver = 'virtual'\noptions = { address = '127.0.0.1:1' }\n", "id of its own"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(farm: Standalone, text: str, named: str) -> None:
+    path = farm.folder / "mine.toml"
+    path.write_text(text)
+    farm.start(PRINTFARM_PRINTERS=str(path), PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1")
+    until(farm.is_over, 90, "it ends")
+    assert farm.end() == 2
+    assert named in farm.output()
+    assert "Traceback" not in farm.output()
+
+
+def test_a_second_farm_in_the_same_folder_is_told_so(farm: Standalone) -> None:
+    farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="0").says("Serving.")
+    second = Standalone(farm.folder)
+    (farm.folder / "second").mkdir()
+    second.folder, second.data = farm.folder / "second", farm.data
+    second.start()
+    until(second.is_over, 60)
+    assert second.end() == 2
+    assert "another farm runs in" in second.output()
+    assert farm.get("/health")["status"] == "ok"
