@@ -1,11 +1,8 @@
 """Follows the farm's events for the metrics, and asks for its figures when somebody scrapes."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import structlog
 from google.protobuf.json_format import MessageToDict
@@ -15,9 +12,7 @@ from printfarm.control.v1 import event_service_pb2, farm_service_pb2
 from printfarm_rpc.errors import Code, FarmError
 
 from .control_client import ControlClient, Principal
-
-if TYPE_CHECKING:
-    from .metrics import Metrics
+from .metrics import Metrics
 
 _LOG = structlog.get_logger(__name__)
 _ITSELF = Principal("gateway", "viewer")

@@ -1,13 +1,12 @@
 """What the gateway tells Prometheus: its own requests, and the farm's figures as the coordinator has them."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from printfarm.control.v1 import farm_service_pb2 as pb
 from printfarm_rpc.errors import FarmError
-
-from .follower import Follower
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _REFRESH_SECONDS = 1.0
@@ -73,12 +72,13 @@ class Metrics:
         for printer in usage.printers:
             self.utilization.labels(printer.printer_id).set(printer.utilization)
 
-    async def exposition(self, follower: "Follower") -> bytes:
-        """The text for Prometheus. Without the coordinator: what is known. Whoever asks too often gets what was."""
+    async def exposition(self, refresh: Callable[["Metrics"], Awaitable[None]]) -> bytes:
+        """The text for Prometheus, after a ``refresh`` of the gauges. Without the coordinator: what is known. Whoever asks too
+        often gets what was."""
         if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
             self._refreshed = time.monotonic()
             try:
-                await follower.refresh(self)
+                await refresh(self)
                 self.coordinator.set(1)
             except FarmError:
                 self.coordinator.set(0)

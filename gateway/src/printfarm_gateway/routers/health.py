@@ -63,5 +63,5 @@ def _component(component: str, status: str, detail: str, seconds: float) -> view
 )
 async def metrics(request: Request) -> Response:
     """The gateway's own requests and the farm's figures."""
-    text = await request.app.state.metrics.exposition(request.app.state.follower)
+    text = await request.app.state.metrics.exposition(request.app.state.follower.refresh)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
