@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from printfarm_rpc import require_tls_13
 from tests.servers import program
+from tests.support.klipper import KlipperServer
 from tests.support.octoprint import OctoPrintServer
 from tests.support.postgres import PostgresServer
 from tests.support.rabbitmq import RabbitServer
@@ -66,6 +67,19 @@ def octoprint_server() -> Iterator[OctoPrintServer]:
     """A private OctoPrint with its virtual printer, for the session."""
     need("octoprint")
     server = OctoPrintServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def klipper_server() -> Iterator[KlipperServer]:
+    """A private Moonraker with a real klippy and a simulated board, for the session."""
+    need("moonraker")
+    need("klippy")
+    server = KlipperServer()
     try:
         server.start()
         yield server

@@ -68,7 +68,7 @@ async def test_a_start_that_could_not_be_sent_is_known_to_be_none(bench: Bench) 
 
 
 async def test_a_print_tells_its_progress(bench: Bench) -> None:
-    await bench.begin(4.0)
+    await bench.begin(3.0)
     told = list[float]()
     while not _is_over(bench, seen := await bench.driver.observe()):
         assert bench.is_ours(seen)
@@ -102,7 +102,7 @@ async def test_a_finished_printer_prints_again(bench: Bench) -> None:
 
 
 async def test_it_pauses_and_resumes(bench: Bench) -> None:
-    await bench.begin(10.0)
+    await bench.begin(4.0)
     await bench.driver.pause()
     await until(bench.driver, lambda seen: bench.is_ours(seen) and seen.state is ObservedState.PAUSED)
     await bench.driver.pause()

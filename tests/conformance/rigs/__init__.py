@@ -7,6 +7,7 @@ from ..rig import Rig, Row
 ROWS = (
     Row("virtual", "virtual", "VirtualRig"),
     Row("octoprint", "octoprint", "OctoPrintRig", server="octoprint_server"),
+    Row("moonraker", "moonraker", "MoonrakerRig", server="klipper_server"),
     Row("prusalink-buddy", "prusalink", "BuddyRig"),
     Row("prusalink-pi", "prusalink", "PiRig"),
 )

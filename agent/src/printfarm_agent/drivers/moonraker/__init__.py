@@ -1,0 +1,1 @@
+"""Klipper, by Moonraker's HTTP API."""

@@ -1,0 +1,118 @@
+"""The moonraker driver and the traps of a real Klipper; the rest is in tests/conformance."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from printfarm_agent.driver import Driver, Ending, Observation, ObservedState
+from tests.conformance.rigs.moonraker import MoonrakerRig
+from tests.conformance.steps import AT_WORK, Bench, until
+from tests.support.klipper import KlipperServer
+
+
+@pytest.fixture
+async def rig(klipper_server: KlipperServer, tmp_path: Path) -> AsyncIterator[MoonrakerRig]:
+    async with MoonrakerRig.opened(tmp_path, klipper_server) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def driver(rig: MoonrakerRig) -> AsyncIterator[Driver]:
+    async with rig.open() as opened:
+        await opened.connect()
+        yield opened
+
+
+@pytest.fixture
+def bench(rig: MoonrakerRig, driver: Driver, tmp_path: Path) -> Bench:
+    return Bench(rig, driver, tmp_path)
+
+
+def is_over(seen: Observation) -> bool:
+    return seen.state is ObservedState.IDLE and seen.ending is not None
+
+
+async def test_the_machine_is_described_by_its_configuration(rig: MoonrakerRig) -> None:
+    async with rig.open() as driver:
+        machine, _ = await driver.connect()
+    assert (machine.volume_mm, machine.nozzle_diameter_mm) == ((220.0, 230.0, 240.0), 0.6)
+    assert "Moonraker 0.11" in machine.firmware
+
+
+async def test_a_print_goes_on_while_moonraker_restarts(klipper_server: KlipperServer, bench: Bench) -> None:
+    await bench.begin(5.0)
+    klipper_server.kill("moonraker")
+    await asyncio.to_thread(klipper_server.start_part, "moonraker")
+    seen = await until(bench.driver, is_over, patient=True)
+    assert bench.is_ours(seen) and seen.ending is Ending.COMPLETE
+    assert klipper_server.started()
+
+
+async def test_klippy_that_dies_fails_the_print(klipper_server: KlipperServer, bench: Bench) -> None:
+    handle = await bench.begin(20.0)
+    klipper_server.kill("klippy")
+    await until(bench.driver, lambda seen: seen.state is ObservedState.OFFLINE)
+    await asyncio.to_thread(klipper_server.start_part, "klippy")
+    seen = await until(bench.driver, is_over, patient=True)
+    assert bench.is_ours(seen) and seen.ending is Ending.FAILED
+    assert "klippy_disconnect" in seen.message
+    assert seen.print_number == handle.facts["print_number"] is not None
+
+
+async def test_an_end_is_known_after_klipper_and_the_agent_restarted(
+    klipper_server: KlipperServer, rig: MoonrakerRig, bench: Bench
+) -> None:
+    await bench.begin(2.0)
+    await until(bench.driver, is_over)
+    await asyncio.to_thread(klipper_server.post, "/printer/restart")
+    async with rig.open() as later:
+        await until(later, lambda seen: seen.state is ObservedState.IDLE, patient=True)
+        await later.connect()
+        seen = await later.observe()
+    assert bench.is_ours(seen)
+    assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, True)
+
+
+@pytest.mark.parametrize("then", ["resume", "cancel"])
+async def test_a_pause_by_m25_can_be_ended(klipper_server: KlipperServer, bench: Bench, then: str) -> None:
+    # RESUME and CANCEL_PRINT answer ok to it, and do nothing.
+    await bench.begin(4.0)
+    await asyncio.to_thread(klipper_server.post, "/printer/gcode/script", script="M25")
+    await until(bench.driver, lambda seen: seen.state is ObservedState.PAUSED)
+    if then == "resume":
+        await bench.driver.resume()
+        await until(bench.driver, lambda seen: seen.state in AT_WORK)
+        assert (await until(bench.driver, is_over)).ending is Ending.COMPLETE
+    else:
+        await bench.driver.cancel()
+        seen = await until(bench.driver, is_over)
+        assert bench.is_ours(seen) and seen.ending is Ending.CANCELLED
+
+
+async def test_a_pause_that_was_left_over_does_not_swallow_the_next(
+    klipper_server: KlipperServer, bench: Bench
+) -> None:
+    await asyncio.to_thread(klipper_server.post, "/printer/print/pause")
+    await bench.begin(20.0)
+    await bench.driver.pause()
+    await until(bench.driver, lambda seen: seen.state is ObservedState.PAUSED)
+
+
+async def test_an_error_in_the_file_is_the_reason(bench: Bench) -> None:
+    path = await bench.bring(bench.rig.gcode(0.5) + b"FAIL\n")
+    await bench.driver.start(path, bench.name)
+    seen = await until(bench.driver, is_over)
+    assert bench.is_ours(seen) and seen.ending is Ending.FAILED
+    assert "Filament jam detected" in seen.message
+
+
+async def test_moves_by_hand_are_no_idle(klipper_server: KlipperServer, driver: Driver) -> None:
+    script = asyncio.create_task(
+        asyncio.to_thread(klipper_server.post, "/printer/gcode/script", script="G4 P1500\nG1 E0.1 F300")
+    )
+    seen = await until(driver, lambda seen: seen.state is not ObservedState.IDLE)
+    assert seen.state in AT_WORK
+    assert seen.ending is None
+    await script
