@@ -202,6 +202,17 @@ class KlipperServer:
         """A file of somebody's, straight onto its disk."""
         (self.gcodes / name).write_text(content)
 
+    def restart_klipper(self) -> None:
+        """By command. Returns when it is ready again, and has forgotten what it printed."""
+        self.post("/printer/restart")
+        self.until(self._is_fresh)
+
+    def _is_fresh(self) -> bool:
+        try:
+            return self.state() == "ready" and self.objects("print_stats")["print_stats"]["filename"] == ""
+        except (OSError, KeyError):
+            return False
+
     def started(self) -> int:
         """How many prints began, by klippy's own log."""
         return (self.folder / "klippy.log").read_text(errors="replace").count("Starting SD card print (position 0)")

@@ -66,9 +66,8 @@ async def test_an_end_is_known_after_klipper_and_the_agent_restarted(
 ) -> None:
     await bench.begin(2.0)
     await until(bench.driver, is_over)
-    await asyncio.to_thread(klipper_server.post, "/printer/restart")
+    await asyncio.to_thread(klipper_server.restart_klipper)
     async with rig.open() as later:
-        await until(later, lambda seen: seen.state is ObservedState.IDLE, patient=True)
         await later.connect()
         seen = await later.observe()
     assert bench.is_ours(seen)
