@@ -7,9 +7,10 @@ EDITABLES := $(foreach part,$(PARTS),-e $(part))
 SUM := $(shell cat deploy/lock/*.txt $(foreach part,$(PARTS),$(part)/pyproject.toml) | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all conformance bench proto proto-check proto-release fmt lint types layers lock clean
+.PHONY: help setup run test test-all fuzz conformance bench proto proto-check proto-release fmt lint types layers lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +47,10 @@ test-all: setup ## the tests, and the long ones
 conformance: setup ## every driver against its printer, as a table; ARGS="-k octoprint" for one
 	@$(BIN)/python tests/servers.py
 	@$(BIN)/python -m tests.conformance $(ARGS)
+
+fuzz: setup ## every parser of files, given anything, for SECONDS (600); with atheris where it can be installed
+	@$(PIP) install --require-hashes -r deploy/lock/fuzz.txt || echo "no atheris here: Hypothesis alone"
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 bench: setup ## the benchmarks, as JSON
 	@$(BIN)/python -m tests.bench

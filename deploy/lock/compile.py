@@ -74,6 +74,9 @@ def main() -> None:
     compile_lock("build", build, [])
     dev = (HERE / "dev.in").read_text().splitlines()
     compile_lock("dev", [*server, *dev], [HERE / "server.txt"])
+    # Its newer versions have no wheels for Python 3.11.
+    older, newer = 'atheris<3.1; python_version < "3.12"', 'atheris>=3.1; python_version >= "3.12"'
+    compile_lock("fuzz", [older, newer], [])
     for path in sorted(SERVERS.glob("*.in")):
         compile_lock(path.stem, path.read_text().splitlines(), [], folder=SERVERS)
 

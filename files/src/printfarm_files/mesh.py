@@ -96,12 +96,13 @@ def measure(mesh: Mesh) -> Measured:
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for corners in batches(mesh):
         flat = corners.reshape(-1, 3)
-        low, high = np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0))
+        with np.errstate(invalid="ignore"):
+            low, high = np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0))
         # A sum is not finite if any part of it is not: cheaper than to look at each.
         if not np.isfinite(low).all() or not np.isfinite(high).all():
             raise Refused("the model has a corner that is not a number")
     _check_size(low, high)
-    volume, degenerate, balance = 0.0, 0, np.uint64(0)
+    volume, degenerate, balance = 0.0, 0, 0
     centre = ((low + high) / 2).astype(np.float32)
     for corners in batches(mesh):
         a, b, c = (corners[:, i] - centre for i in range(3))
@@ -109,7 +110,7 @@ def measure(mesh: Mesh) -> Measured:
         volume += float(np.einsum("ij,ij->", a, across, dtype=np.float64)) / 6
         degenerate += int(np.count_nonzero(np.einsum("ij,ij->i", across, across) == 0))
         balance += _balance(corners)
-    closed = bool(balance == 0)
+    closed = balance % (1 << 64) == 0
     return Measured(
         mesh.count, Bounds(_point(low), _point(high)), volume, closed, degenerate, None if closed else _open_edges(mesh)
     )
@@ -148,14 +149,14 @@ def _marks(corners: Corners) -> NDArray[np.uint64]:
     return _mixed(bits[..., 0] * _A + bits[..., 1] * _B + bits[..., 2] * _C)
 
 
-def _balance(corners: Corners) -> np.uint64:
+def _balance(corners: Corners) -> int:
     """Sum over all edges of a mark of the edge minus that of the edge turned round: 0 if the surface is closed.
 
     It takes one pass and no sorting; that an open surface sums to 0 is as likely as any other 64-bit number."""
     marks = _marks(corners)
     after = np.roll(marks, -1, axis=1)
     forth, back = _mixed(marks * _B + after), _mixed(after * _B + marks)
-    return np.uint64(forth.sum(dtype=np.uint64) - back.sum(dtype=np.uint64))
+    return int(forth.sum(dtype=np.uint64)) - int(back.sum(dtype=np.uint64))
 
 
 def _open_edges(mesh: Mesh) -> int | None:
