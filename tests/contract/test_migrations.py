@@ -115,6 +115,32 @@ ROWS: dict[str, dict[str, Any]] = {
     "enrollment_token": {"token_sha256": SHA, "agent_id": "a1", "expires_at": 9},
     "cursor": {"name": "bus", "position": 1},
     "leadership": {"id": 1, "term": 6, "holder": "old", "expires_at": 9},
+    "profile": {
+        "name": "draft",
+        "version": 1,
+        "kind": "quality",
+        "engine": "prusaslicer",
+        "settings": {"layer_height": "0.3"},
+        "printer_models": [],
+        "created_by": "user/ana",
+        "created_at": 1,
+    },
+    "slicing": {
+        "slicing_id": "s1",
+        "model_sha256": SHA,
+        "settings_hash": "h",
+        "parts": 1,
+        "engine": "prusaslicer",
+        "engine_version": "2.5.0",
+        "settings": {"layer_height": "0.3"},
+        "labels": ["draft@1"],
+        "priority": 0,
+        "state": "queued",
+        "created_at": 1,
+        "updated_at": 1,
+        "version": 1,
+    },
+    "slicer_worker": {"name": "w1", "engines": {"prusaslicer": "2.5.0"}, "seen_at": 1},
 }
 
 

@@ -27,11 +27,14 @@ from printfarm_coordinator.app.ports import (
     Upload,
     User,
 )
+from printfarm_coordinator.app.slicing_ports import SlicerWorker
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
 from printfarm_coordinator.domain.job import Job
 from printfarm_coordinator.domain.printer import Printer
+from printfarm_coordinator.domain.profile import Profile
 from printfarm_coordinator.domain.run import Run
 from printfarm_coordinator.domain.slice import Slice
+from printfarm_coordinator.domain.slicing import Slicing, SlicingKey
 
 from .memory_tables import MemoryReading, Tables
 
@@ -324,3 +327,28 @@ class MemoryWriting(MemoryReading):
 
     async def holds_term(self, holder: str, term: int) -> bool:
         return self._t.term[:2] == (term, holder) and self._t.term[2] > self.now
+
+    async def add_profile(self, profile: Profile) -> None:
+        self._add(self._t.profiles, (profile.name, profile.version), profile)
+
+    async def retire_profile(self, name: str, at: int | None) -> None:
+        for key, profile in self._t.profiles.items():
+            if profile.name == name:
+                self._t.profiles[key] = replace(profile, retired_at=at)
+
+    lock_slicing = MemoryReading.slicing
+
+    async def lock_slicing_of(self, key: SlicingKey) -> Slicing | None:
+        return next((task for task in self._t.slicings.values() if task.key == key), None)
+
+    async def add_slicing(self, task: Slicing) -> None:
+        if await self.lock_slicing_of(task.key):
+            raise AlreadyExists(str(task.key))
+        self._add(self._t.slicings, task.slicing_id, task)
+
+    async def save_slicing(self, before: Slicing, after: Slicing) -> None:
+        if after != before:
+            self._save(self._t.slicings, after.slicing_id, before, after)
+
+    async def put_slicer_worker(self, worker: SlicerWorker) -> None:
+        self._t.workers[worker.name] = worker

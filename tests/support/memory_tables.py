@@ -20,11 +20,14 @@ from printfarm_coordinator.app.ports import (
     Upload,
     User,
 )
+from printfarm_coordinator.app.slicing_ports import SlicerWorker
 from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.job import Job, parts_owed
 from printfarm_coordinator.domain.printer import Printer
+from printfarm_coordinator.domain.profile import Profile
 from printfarm_coordinator.domain.run import Run, RunState
+from printfarm_coordinator.domain.slicing import Slicing, SlicingState, may_claim
 
 
 @dataclass
@@ -41,6 +44,9 @@ class Tables:
     users: dict[str, User] = field(default_factory=dict)
     tokens: dict[str, EnrollmentToken] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
+    profiles: dict[tuple[str, int], Profile] = field(default_factory=dict)
+    slicings: dict[str, Slicing] = field(default_factory=dict)
+    workers: dict[str, SlicerWorker] = field(default_factory=dict)
     # With the time at which it was given.
     remembered: dict[tuple[str, str], tuple[Remembered, int]] = field(default_factory=dict)
     # How many events each kind and id of subject has had.
@@ -92,9 +98,12 @@ class MemoryReading:
     async def waiting_jobs(self, each: int) -> list[Job]:
         by_kind: dict[object, list[Job]] = {}
         for job in sorted(await self.open_jobs(), key=urgency):
-            if parts_owed(job):
-                by_kind.setdefault(job.requirements, []).append(job)
+            if parts_owed(job) and job.prepared:
+                by_kind.setdefault((job.requirements, job.needs_slicing and job.artifact_sha256), []).append(job)
         return [job for jobs in by_kind.values() for job in jobs[:each]]
+
+    async def open_model_jobs(self) -> list[Job]:
+        return [job for job in self._t.jobs.values() if job.ended_at is None and job.needs_slicing]
 
     async def run(self, run_id: str) -> Run | None:
         return self._t.runs.get(run_id)
@@ -204,3 +213,24 @@ class MemoryReading:
 
     async def runs_without_verdict(self) -> int:
         return sum(run.state is RunState.FINISHED and run.verdict is None for run in self._t.runs.values())
+
+    async def profiles(self) -> list[Profile]:
+        return [profile for _, profile in sorted(self._t.profiles.items())]
+
+    async def slicing(self, slicing_id: str) -> Slicing | None:
+        return self._t.slicings.get(slicing_id)
+
+    async def slicings_of(self, model_sha256s: Sequence[str]) -> list[Slicing]:
+        found = [task for task in self._t.slicings.values() if task.key.model_sha256 in model_sha256s]
+        return sorted(found, key=lambda task: (task.created_at, task.slicing_id))
+
+    async def claimable_slicings(self, engines: dict[str, str], limit: int) -> list[Slicing]:
+        free = [task for task in self._t.slicings.values() if may_claim(task, self.now)]
+        mine = [task for task in free if engines.get(task.key.engine) == task.key.engine_version]
+        return sorted(mine, key=lambda task: (-task.priority, task.created_at, task.slicing_id))[:limit]
+
+    async def running_slicings(self) -> list[Slicing]:
+        return [task for task in self._t.slicings.values() if task.state is SlicingState.RUNNING]
+
+    async def slicer_workers(self, since: int) -> list[SlicerWorker]:
+        return [worker for _, worker in sorted(self._t.workers.items()) if worker.seen_at >= since]

@@ -42,6 +42,7 @@ from .app.heartbeats import Heartbeats
 from .app.janitor import tidy_for_ever
 from .app.leading import Leadership, lead_for_ever
 from .app.ports import Bus, DatabaseUnavailable
+from .app.prepare import prepare_for_ever
 from .app.relay import publish_for_ever, relay_for_ever
 from .grpc_api.agent_service import AgentServicer, AgentTimes
 from .grpc_api.agent_session import AgentSession
@@ -188,6 +189,7 @@ def _works(
     works: dict[str, Work] = {
         "lead": lambda: lead_for_ever(farm, leadership),
         "assign": lambda: assign_for_ever(farm, leadership, figures),
+        "prepare": lambda: prepare_for_ever(farm, leadership),
         "expire": lambda: expire_for_ever(farm, leadership, times.lease_us),
         "relay": lambda: relay_for_ever(farm, leadership, metrics.observe_events),
         "heartbeats": lambda: heartbeats.flush_for_ever(farm, times.lease_us),

@@ -55,13 +55,13 @@ def retire() -> None:
 
 @app.command()
 def issue(
-    role: Annotated[str, typer.Argument(help="gateway or operator")],
+    role: Annotated[str, typer.Argument(help="gateway, operator or slicer")],
     name: Annotated[str, typer.Argument(help="lower case letters, digits and dashes")],
     folder: Annotated[Path, typer.Option("--out", help="where key.pem, certificate.pem and roots.pem go")],
 ) -> None:
-    """A key and certificate for a gateway or an operator, good for 90 days."""
-    if role not in (PeerRole.GATEWAY, PeerRole.OPERATOR) or not is_name(name):
-        raise typer.BadParameter("role must be gateway or operator, name lower case letters, digits and dashes")
+    """A key and certificate for a gateway, an operator or a slicer worker, good for 90 days."""
+    if role not in (PeerRole.GATEWAY, PeerRole.OPERATOR, PeerRole.SLICER) or not is_name(name):
+        raise typer.BadParameter("role must be gateway, operator or slicer, name lower case letters, digits and dashes")
     authority = Authority.open(CoordinatorSettings().authority)
     files = authority.issue(folder, Identity(PeerRole(role), name))
     typer.echo(f"issued {files.chain}")

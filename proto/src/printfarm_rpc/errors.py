@@ -55,6 +55,7 @@ class Code(Enum):
     TOO_LARGE = _Face(_S.OUT_OF_RANGE, 413, "It is too large")
     QUOTA_EXCEEDED = _Face(_S.RESOURCE_EXHAUSTED, 413, "Your quota is used up")
     UNSUPPORTED_MEDIA = _Face(_S.INVALID_ARGUMENT, 422, "The file is not of a kind that is taken")
+    CLAIM_LOST = _Face(_S.FAILED_PRECONDITION, 409, "Another worker has this slicing, or it is over")
     STORAGE_FULL = _Face(_S.RESOURCE_EXHAUSTED, 507, "The storage is full")
     RATE_LIMITED = _Face(_S.RESOURCE_EXHAUSTED, 429, "Too many requests")
     UNAVAILABLE = _Face(_S.UNAVAILABLE, 503, "The farm cannot answer now; try again")

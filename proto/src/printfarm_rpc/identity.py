@@ -19,6 +19,7 @@ class PeerRole(StrEnum):
     COORDINATOR = "coordinator"
     GATEWAY = "gateway"
     OPERATOR = "operator"
+    SLICER = "slicer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import printfarm.agent.v1
 import printfarm.control.v1
+import printfarm.slicer.v1
 from printfarm_coordinator.app.ports import Role
 from printfarm_coordinator.grpc_api.authorize import AGENT_TABLE, CONTROL_TABLE, ENROLLMENT_TABLE, LEAST_ROLE
 from printfarm_coordinator.grpc_api.control import SERVICES
@@ -37,9 +38,17 @@ def methods(*described: ServiceDescriptor) -> set[str]:
 def test_the_control_table_names_every_method_and_no_other() -> None:
     control = services(printfarm.control.v1)
     assert len(control) >= 8
-    assert set(CONTROL_TABLE) == methods(*control, HEALTH, REFLECTION)
+    slicer = services(printfarm.slicer.v1)
+    assert len(slicer) == 1
+    assert set(CONTROL_TABLE) == methods(*control, *slicer, HEALTH, REFLECTION)
     assert set(LEAST_ROLE) == methods(*control)
-    assert set(SERVICES) == {service.full_name for service in control}
+    assert set(SERVICES) == {service.full_name for service in [*control, *slicer]}
+
+
+def test_slicers_reach_their_own_service_and_nothing_else() -> None:
+    theirs = {method for method, roles in CONTROL_TABLE.items() if roles and PeerRole.SLICER in roles}
+    assert theirs == methods(*services(printfarm.slicer.v1))
+    assert all(CONTROL_TABLE[method] == {PeerRole.SLICER} for method in theirs)
 
 
 def test_the_agent_tables_name_every_method_and_no_other() -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from printfarm.agent.v1 import agent_service_pb2
-from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, run_service_pb2
+from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, profile_service_pb2, run_service_pb2
 from printfarm.model.v1 import artifact_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
+from printfarm.slicer.v1 import slicing_service_pb2
 from printfarm_coordinator.app.ports import Agent, Artifact, Role, StoredEvent
 from printfarm_coordinator.domain.events import DomainEvent
 from printfarm_coordinator.domain.job import JobState, Requirements
@@ -133,5 +134,12 @@ def test_how_an_agent_can_be_reached() -> None:
     ]
 
 
-def test_the_only_kind_of_artifact_has_its_number() -> None:
-    assert set(artifact_pb2.ArtifactKind.values()) == {0, convert.artifact(Artifact("a", 1, "gcode", "n", 0)).kind}
+def test_each_kind_of_artifact_has_its_number() -> None:
+    kinds = {convert.artifact(Artifact("a", 1, kind, "n", 0)).kind for kind in ("gcode", "stl", "3mf")}
+    assert set(artifact_pb2.ArtifactKind.values()) == {0, *kinds}
+
+
+def test_every_word_of_slicing_has_its_number_and_back() -> None:
+    assert set(job_pb2.SlicingState.values()) == {0, *convert.SLICING_STATES.values()}
+    assert set(profile_service_pb2.ProfileKind.values()) == {0, *convert.PROFILE_KINDS.values()}
+    assert set(slicing_service_pb2.FailureCode.values()) == {0, *convert.FAILURES}

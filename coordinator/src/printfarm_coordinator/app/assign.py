@@ -14,6 +14,7 @@ from .farm import Farm, transact
 from .jobs import place
 from .leading import Leadership
 from .ports import AlreadyExists, DatabaseUnavailable, Writing
+from .workshop import workshop_for
 
 _LOG = structlog.get_logger(__name__)
 TICK_SECONDS = 5.0
@@ -42,8 +43,9 @@ async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
             return []
         # No more jobs that require the same than there are printers can get one.
         jobs = await look.waiting_jobs(len(candidates))
+        workshop = await workshop_for(look, jobs)
         now = look.now
-    pairs = choose(jobs, candidates, now)
+    pairs = choose(jobs, candidates, now, workshop.file_for)
     offered = []
     for job_id, printer_id in pairs:
         run = await _offer(farm, leadership, job_id, printer_id)

@@ -66,6 +66,8 @@ class Hints:
     def __init__(self) -> None:
         self.assign = asyncio.Event()
         self.relay = asyncio.Event()
+        self.prepare = asyncio.Event()
+        self._slicers: set[asyncio.Event] = set()
         self._watchers: set[asyncio.Event] = set()
         self._sessions: dict[str, Session] = {}
 
@@ -73,6 +75,7 @@ class Hints:
         """Something wanted of a printer may have changed: its agent's session looks again."""
         self.relay.set()
         self.assign.set()
+        self.prepare.set()
         if session := self._sessions.get(agent_id):
             session.look_at(printer_id)
 
@@ -80,6 +83,7 @@ class Hints:
         """Parts may be owed."""
         self.relay.set()
         self.assign.set()
+        self.prepare.set()
 
     def events_placed(self) -> None:
         """New events have their positions."""
@@ -90,6 +94,16 @@ class Hints:
         """Sets the event whenever new events have their positions, until the returned function is called."""
         self._watchers.add(watcher)
         return lambda: self._watchers.discard(watcher)
+
+    def slicing_changed(self) -> None:
+        """There may be something to slice."""
+        for waiting in self._slicers:
+            waiting.set()
+
+    def watch_slicing(self, waiting: asyncio.Event) -> Callable[[], None]:
+        """Sets the event whenever there may be something to slice, until the returned function is called."""
+        self._slicers.add(waiting)
+        return lambda: self._slicers.discard(waiting)
 
     def attach(self, agent_id: str, session: Session) -> None:
         """The session of an agent. A newer one takes its place, and the older is ended."""

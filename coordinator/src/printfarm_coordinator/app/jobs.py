@@ -14,6 +14,7 @@ from ..domain.wishes import Wish
 from .farm import Caller, Farm, transact
 from .ports import AlreadyExists, Reading, Remembered, Writing
 from .submit import check_requirements
+from .workshop import workshop_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,8 @@ async def place(tx: Writing, job_id: str, printer_id: str, run_id: str, actor: s
         raise missing("printer", printer_id)
     candidate = replace(candidate, printer=printer)
     retry_of = wishes.newest_loss(await tx.runs_of_jobs([job_id]))
-    after = offer(job, candidate, run_id, tx.now, actor=actor, retry_of=retry_of)
+    fit = (await workshop_for(tx, [job])).file_for
+    after = offer(job, candidate, run_id, tx.now, actor=actor, retry_of=retry_of, fit=fit)
     await tx.add_offer(job, printer, after)
     return after.run
 
@@ -193,7 +195,8 @@ async def explain_job(farm: Farm, job_id: str) -> Explanation:
 
 async def explain(look: Reading, job: Job) -> Explanation:
     """Why the job waits, at this look."""
-    found = {c.printer.printer_id: obstacles(job, c, look.now) for c in await look.candidates()}
+    fit = (await workshop_for(look, [job])).file_for
+    found = {c.printer.printer_id: obstacles(job, c, look.now, fit) for c in await look.candidates()}
     eligible = [printer_id for printer_id, reasons in found.items() if not reasons]
     return Explanation(_summary(job, found, eligible), found, eligible, look.now - job.created_at)
 

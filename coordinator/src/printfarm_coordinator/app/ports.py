@@ -15,6 +15,7 @@ from ..domain.job import Job, JobState
 from ..domain.printer import Printer
 from ..domain.run import Run, RunState
 from ..domain.slice import Slice
+from .slicing_ports import SlicingReading, SlicingWriting
 
 
 class StaleWrite(Exception):
@@ -186,7 +187,7 @@ class RunFilter:
     states: tuple[RunState, ...] = ()
 
 
-class Reading(Protocol):
+class Reading(SlicingReading, Protocol):
     """A consistent look at the database. ``now`` is its clock at the beginning, in microseconds."""
 
     now: int
@@ -199,6 +200,10 @@ class Reading(Protocol):
 
     async def waiting_jobs(self, each: int) -> list[Job]:
         """The most urgent jobs that owe parts, at most ``each`` of those that require the same."""
+        ...
+
+    async def open_model_jobs(self) -> list[Job]:
+        """Every job of a model that is not final."""
         ...
 
     async def run(self, run_id: str) -> Run | None: ...
@@ -260,7 +265,7 @@ class Reading(Protocol):
     async def runs_without_verdict(self) -> int: ...
 
 
-class Writing(Reading, Protocol):
+class Writing(Reading, SlicingWriting, Protocol):
     """A writing transaction: all or nothing. Every ``lock_*`` keeps other writers off those rows until it ends.
 
     A ``save_*`` writes only if the row still has the version that was read, and raises StaleWrite else. Rows are locked in the

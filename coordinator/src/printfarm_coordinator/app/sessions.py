@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ..domain.desired import Desired, desired
 from ..domain.errors import RuleError
 from ..domain.events import DomainEvent
+from ..domain.print_file import print_file_of
 from ..domain.printer import Abilities, Bed, BedState, Printer
 from ..domain.reunion import PrinterReport, greet_printer, greet_run
 from ..domain.silence import driver_back, driver_stuck, lost, lost_printer
@@ -157,7 +158,7 @@ async def wanted(look: Reading, agent_id: str, printer_ids: Sequence[str] | None
 async def _wanted_of(look: Reading, printer: Printer) -> Desired:
     run = await look.run(printer.active_run_id) if printer.active_run_id else None
     job = await look.job(run.job_id) if run else None
-    artifact = await look.artifact(job.artifact_sha256) if job else None
+    artifact = await look.artifact(print_file_of(run, job).sha256) if run and job else None
     return desired(printer, run, job, artifact.size_bytes if artifact else 0)
 
 

@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 
 from ..domain.errors import Invalid, RuleError
-from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, Requirements
+from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, JobState, Requirements
+from ..domain.setup import Catalogue
 from ..domain.slice import job_event
 from .farm import Caller, Farm, transact
 from .ports import AlreadyExists, Remembered, Writing
+from .workshop import WORKER_KNOWN_US
 
 DEFAULT_RETRIES = 3
 LONGEST_WORD = 100
+MODEL_KINDS = frozenset({"stl", "3mf"})
+# Copies that a slicer is asked to put on one plate.
+MOST_SLICED_PARTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class JobOrder:
     max_retries: int
     idempotency_key: str
     digest: str
+    # The quality profile that a model is sliced with; empty for the default one.
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
         artifact = await tx.artifact(order.artifact_sha256)
         if artifact is None:
             raise RuleError("ARTIFACT_NOT_FOUND", f"no artifact {order.artifact_sha256}", field="artifact_sha256")
+        is_model = artifact.kind in MODEL_KINDS
+        await _check_slicing(tx, order, is_model=is_model)
         job = Job(
             job_id=job_id,
             name=order.name,
@@ -97,6 +106,10 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
             estimated_seconds=artifact.estimated_seconds,
             created_at=tx.now,
             updated_at=tx.now,
+            state=JobState.PREPARING if is_model else JobState.QUEUED,
+            needs_slicing=is_model,
+            profile=order.profile,
+            prepared=not is_model,
         )
         if order.idempotency_key:
             await tx.remember(caller.name, order.idempotency_key, Remembered(order.digest, job_id))
@@ -111,6 +124,22 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
         receipt = await transact(farm, "submit", work, caller.request_id)
     farm.hints.job_changed()
     return receipt
+
+
+async def _check_slicing(tx: Writing, order: JobOrder, *, is_model: bool) -> None:
+    """A model needs a slicer, and its quality profile. Raises Invalid, RuleError UNSUPPORTED_MEDIA."""
+    if not is_model:
+        if order.profile:
+            raise Invalid("profile", "is for models: this file is sliced already, so leave it out")
+        return
+    if not await tx.slicer_workers(tx.now - WORKER_KNOWN_US):
+        why = "a model needs a slicer, and none was seen within a day: start printfarm-slicer, or send G-code"
+        raise RuleError("UNSUPPORTED_MEDIA", why, field="file")
+    if order.parts_per_plate > MOST_SLICED_PARTS:
+        raise Invalid("parts_per_plate", f"must be 1 to {MOST_SLICED_PARTS} for a model")
+    catalogue = Catalogue(await tx.profiles())
+    if order.profile and catalogue.quality(order.profile, tx.now) is None:
+        raise Invalid("profile", f"there is no quality profile {order.profile[:80]}: see /api/v1/profiles")
 
 
 async def _repeat(tx: Writing, order: JobOrder, known: Remembered) -> Receipt:

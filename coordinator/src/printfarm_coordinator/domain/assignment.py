@@ -1,11 +1,12 @@
 """Which printer gets which job, and the offer that says so."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .errors import IllegalState, RuleError
 from .job import Job, Requirements, parts_owed
+from .print_file import Fit, PrintFile, own_file
 from .printer import Abilities, Obstacle, Printer, can_take, gates_closed, matched_abilities, mismatches
 from .run import Run
 from .slice import Slice, run_event, with_job
@@ -22,15 +23,20 @@ class Candidate:
     agent_draining: bool
 
 
-def obstacles(job: Job, candidate: Candidate, now: int) -> list[Obstacle]:
+def obstacles(job: Job, candidate: Candidate, now: int, fit: Fit = own_file) -> list[Obstacle]:
     """Everything that keeps the job off the printer now; empty: it could start."""
+    file = fit(job, candidate.printer)
     gates = gates_closed(
         candidate.printer,
         agent_reachable=candidate.agent_reachable,
         agent_draining=candidate.agent_draining,
         now=now,
     )
-    return mismatches(candidate.printer, job.requirements) + gates
+    found = mismatches(candidate.printer, job.requirements)
+    # What does not suit the job needs no file.
+    if isinstance(file, Obstacle) and not found:
+        found = [file]
+    return found + gates
 
 
 def urgency(job: Job) -> tuple[int, int, int, str]:
@@ -45,7 +51,9 @@ def is_open(candidate: Candidate, now: int) -> bool:
     return not gates_closed(candidate.printer, agent_reachable=reachable, agent_draining=draining, now=now)
 
 
-def choose(jobs: Sequence[Job], candidates: Iterable[Candidate], now: int) -> list[tuple[str, str]]:
+def choose(
+    jobs: Sequence[Job], candidates: Iterable[Candidate], now: int, fit: Fit = own_file
+) -> list[tuple[str, str]]:
     """Pairs of (job id, printer id) to offer, at most one per printer, the most urgent job first.
 
     A job takes as many printers as it owes plates. Of the printers that can take a job, it gets the one that can take the
@@ -56,13 +64,13 @@ def choose(jobs: Sequence[Job], candidates: Iterable[Candidate], now: int) -> li
     """
     printers = [candidate.printer for candidate in candidates if is_open(candidate, now)]
     waiting = sorted((job for job in jobs if parts_owed(job)), key=urgency)
-    queues = _queues(Counter(job.requirements for job in waiting), printers)
+    queues = _queues(waiting, printers, fit)
     taken: set[str] = set()
     chosen: list[tuple[str, str]] = []
     for job in waiting:
         if len(taken) == len(printers):
             break
-        queue = queues[job.requirements]
+        queue = queues[kind_of(job)]
         plates = plates_owed(job) if queue else 0
         while queue and plates:
             printer_id = queue.pop()
@@ -73,16 +81,35 @@ def choose(jobs: Sequence[Job], candidates: Iterable[Candidate], now: int) -> li
     return chosen
 
 
-def _queues(wanted: Mapping[Requirements, int], printers: Sequence[Printer]) -> dict[Requirements, list[str]]:
+def kind_of(job: Job) -> Hashable:
+    """What two jobs share that the same printers can take: what they require, and the model that is sliced for them."""
+    if not job.needs_slicing:
+        return job.requirements
+    return job.requirements, job.artifact_sha256, job.profile, job.parts_per_plate, job.created_at
+
+
+def _queues(jobs: Sequence[Job], printers: Sequence[Printer], fit: Fit) -> dict[Hashable, list[str]]:
     """For each kind of job the printers that can take it, the one that is wanted least last."""
-    fits = _fits(wanted, printers)
+    wanted = Counter(map(kind_of, jobs))
+    fits = _files(jobs, printers, _fits({job.requirements for job in jobs}, printers), fit)
     wanted_by: Counter[str] = Counter()
-    for requirements, able in fits.items():
+    for kind, able in fits.items():
         for printer_id in able:
-            wanted_by[printer_id] += wanted[requirements]
-    return {
-        requirements: sorted(able, key=lambda p: (wanted_by[p], p), reverse=True) for requirements, able in fits.items()
-    }
+            wanted_by[printer_id] += wanted[kind]
+    return {kind: sorted(able, key=lambda p: (wanted_by[p], p), reverse=True) for kind, able in fits.items()}
+
+
+def _files(
+    jobs: Sequence[Job], printers: Sequence[Printer], able: Mapping[Requirements, list[str]], fit: Fit
+) -> dict[Hashable, list[str]]:
+    """Of the printers that meet the requirements of each kind, those for which there is a file."""
+    by_id = {printer.printer_id: printer for printer in printers}
+    found: dict[Hashable, list[str]] = {}
+    for job in jobs:
+        kind, those = kind_of(job), able[job.requirements]
+        if kind not in found:
+            found[kind] = [p for p in those if not job.needs_slicing or isinstance(fit(job, by_id[p]), PrintFile)]
+    return found
 
 
 def _fits(kinds: Iterable[Requirements], printers: Sequence[Printer]) -> dict[Requirements, list[str]]:
@@ -107,14 +134,25 @@ def plates_owed(job: Job) -> int:
     return -(-parts_owed(job) // job.parts_per_plate)
 
 
-def offer(job: Job, candidate: Candidate, run_id: str, now: int, *, actor: str, retry_of: str | None) -> Slice:
+def offer(
+    job: Job,
+    candidate: Candidate,
+    run_id: str,
+    now: int,
+    *,
+    actor: str,
+    retry_of: str | None,
+    fit: Fit = own_file,
+) -> Slice:
     """A new run of the job on the printer, under the printer's next epoch.
 
     Raises IllegalState if nothing is owed, RuleError PRINTER_NOT_ELIGIBLE with the reasons if the printer cannot take it.
     """
     if not parts_owed(job):
         raise IllegalState(f"the job owes no parts: it is {'held' if job.held else job.state.value}")
-    if found := obstacles(job, candidate, now):
+    file = fit(job, candidate.printer)
+    found = obstacles(job, candidate, now, fit)
+    if found or isinstance(file, Obstacle):
         raise RuleError(
             "PRINTER_NOT_ELIGIBLE", "; ".join(o.explanation for o in found), codes=",".join(o.code for o in found)
         )
@@ -130,6 +168,8 @@ def offer(job: Job, candidate: Candidate, run_id: str, now: int, *, actor: str, 
         now,
         now,
         retry_of=retry_of,
+        artifact_sha256=file.sha256,
+        estimated_seconds=file.estimated_seconds,
     )
     taken = replace(printer, epoch=epoch, active_run_id=run_id, updated_at=now)
     counted = replace(job, active_runs=job.active_runs + 1, pending_parts=job.pending_parts + run.parts)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .job import Job
+from .print_file import PrintFile, print_file_of
 from .printer import Printer
 from .run import BEFORE_AUTHORITY, Run, RunState
 
@@ -22,6 +23,7 @@ class DesiredRun:
 
     run: Run
     job: Job
+    file: PrintFile
     size_bytes: int
     state: DesiredState
     bed_token: str
@@ -41,7 +43,8 @@ def desired(printer: Printer, run: Run | None, job: Job | None, size_bytes: int)
     if run is None or job is None or not run.state.is_active:
         return Desired(printer, None)
     token = run.bed_token or printer.bed.token or ""
-    return Desired(printer, DesiredRun(run, job, size_bytes, _wanted(run), token, may_have_started(run)))
+    file = print_file_of(run, job)
+    return Desired(printer, DesiredRun(run, job, file, size_bytes, _wanted(run), token, may_have_started(run)))
 
 
 def _wanted(run: Run) -> DesiredState:

@@ -72,6 +72,11 @@ class Job:
     hold_reason: str = ""
     failure_reason: str = ""
     ended_at: int | None = None
+    # Its file is a model: it is sliced for each kind of printer that takes it, by the quality profile of that name.
+    needs_slicing: bool = False
+    profile: str = ""
+    # A print file is there: its own, or the first that its model was sliced to.
+    prepared: bool = True
     version: int = 1
 
 
@@ -108,4 +113,20 @@ def _state_of(job: Job) -> JobState:
         return JobState.CANCELLED if job.active_runs == 0 else JobState.ACTIVE
     if job.active_runs or job.pending_parts:
         return JobState.ACTIVE
-    return JobState.FAILED if retries_exhausted(job) else JobState.QUEUED
+    if retries_exhausted(job):
+        return JobState.FAILED
+    return JobState.QUEUED if job.prepared else JobState.PREPARING
+
+
+def with_print_file(job: Job, estimated_seconds: float | None, now: int) -> Job:
+    """The model has its first print file: the job may be assigned."""
+    if job.prepared:
+        return job
+    return settled(replace(job, prepared=True, estimated_seconds=estimated_seconds), now)
+
+
+def unprintable(job: Job, reason: str, now: int) -> Job:
+    """No slicer makes a print file of it, for any printer that could take it. What is printing or was good stays."""
+    if job.state.is_final or job.active_runs or job.pending_parts:
+        return job
+    return replace(job, state=JobState.FAILED, failure_reason=reason, ended_at=now, updated_at=now)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from .job import Job
+from .print_file import print_file_of
 from .printer import Bed, BedState, Printer
 from .run import EXECUTING, EndEvidence, Fact, RunState, is_verified_end, next_state
 from .slice import Slice, ended, entered, fenced_printer, job_event, occupied_by, printer_event, uncertain_after
@@ -57,7 +58,7 @@ def _go_on(held: Slice, report: Report, target: RunState, now: int) -> Slice:
 
 def _finish(held: Slice, report: Report, now: int) -> Slice:
     evidence = report.evidence or EndEvidence(False, False, 0.0)
-    verified = is_verified_end(evidence, held.job.estimated_seconds)
+    verified = is_verified_end(evidence, print_file_of(held.run, held.job).estimated_seconds)
     held = replace(held, run=replace(held.run, verified=verified))
     if verified:
         return ended(held, RunState.FINISHED, now, held.run.agent_id, bed=occupied_by(held.run, now))

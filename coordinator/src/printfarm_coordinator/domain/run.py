@@ -136,6 +136,9 @@ class Run:
     started_at: int | None = None
     ended_at: int | None = None
     verdict: Verdict | None = None
+    # The file of this run, and its estimate, where that is not the job's own: a model is sliced for the printer.
+    artifact_sha256: str = ""
+    estimated_seconds: float | None = None
     version: int = 1
 
 

@@ -199,16 +199,16 @@ def assignment(wanted: Desired) -> pb.Assignment:
 
 
 def _assigned_run(wanted: DesiredRun) -> pb.AssignedRun:
-    run, job = wanted.run, wanted.job
+    run, job, estimate = wanted.run, wanted.job, wanted.file.estimated_seconds
     return pb.AssignedRun(
         run_id=run.run_id,
         job_id=run.job_id,
         epoch=run.epoch,
         desired=DESIRED_STATES[wanted.state],
-        artifact_sha256=job.artifact_sha256,
+        artifact_sha256=wanted.file.sha256,
         size_bytes=wanted.size_bytes,
         job_name=job.name,
-        estimated_duration=duration(job.estimated_seconds) if job.estimated_seconds else None,
+        estimated_duration=duration(estimate) if estimate else None,
         bed_token=wanted.bed_token,
         may_have_started=wanted.may_have_started,
     )

@@ -32,6 +32,7 @@ from ..app.sessions import greet
 from ..app.trust import check_agent, lock_second_host
 from ..domain.authority import AuthorityRequest
 from ..domain.errors import RuleError
+from ..domain.print_file import print_file_of
 from .agent_convert import duration, greeting, sample, taken_at
 from .agent_session import AgentSession
 
@@ -219,6 +220,6 @@ def peer() -> Identity:
 async def _is_assigned(look: Reading, agent_id: str, sha256: str) -> bool:
     for run in await look.active_runs(agent_id):
         job = await look.job(run.job_id)
-        if job is not None and job.artifact_sha256 == sha256:
+        if job is not None and print_file_of(run, job).sha256 == sha256:
             return True
     return False

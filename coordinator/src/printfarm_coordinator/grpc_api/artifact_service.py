@@ -1,7 +1,6 @@
 """ArtifactService: bytes in and out, in chunks."""
 
 from collections.abc import AsyncIterator
-from typing import TypeVar
 
 from printfarm.control.v1 import artifact_service_pb2 as pb
 from printfarm.control.v1 import artifact_service_pb2_grpc as rpc
@@ -18,10 +17,10 @@ from ..domain.errors import RuleError
 from . import convert
 from .authorize import caller_of
 from .paging import page_size, place, token
+from .streams import first_of
 from .validate import check_text
 
 _SERVICE = "/printfarm.control.v1.ArtifactService/"
-T = TypeVar("T")
 
 
 class ArtifactServicer(rpc.ArtifactServiceServicer):
@@ -44,7 +43,7 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         self, request_iterator: AsyncIterator[pb.AppendUploadRequest], context: Context
     ) -> pb.AppendUploadResponse:
         caller = caller_of(_SERVICE + "AppendUpload", context)
-        first = check_text(await _first(request_iterator))
+        first = check_text(await first_of(request_iterator))
         await self._own(caller, first.upload_id)
         if first.offset < 0:
             raise invalid("offset", "must not be negative")
@@ -73,7 +72,7 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         self, request_iterator: AsyncIterator[pb.StoreArtifactRequest], context: Context
     ) -> pb.StoreArtifactResponse:
         caller_of(_SERVICE + "StoreArtifact", context)
-        first = check_text(await _first(request_iterator))
+        first = check_text(await first_of(request_iterator))
         chunks = _store_chunks(first, request_iterator)
         made = await store_artifact(self._farm, first.display_name, first.sha256, chunks)
         return pb.StoreArtifactResponse(artifact=convert.artifact(made))
@@ -130,12 +129,6 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         if found is None:
             raise missing("artifact", sha256[:64])
         return found
-
-
-async def _first(requests: AsyncIterator[T]) -> T:
-    async for request in requests:
-        return request
-    raise invalid("chunk", "the stream is empty")
 
 
 async def _append_chunks(

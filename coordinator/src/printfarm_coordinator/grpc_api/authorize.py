@@ -16,6 +16,7 @@ from .validate import check_text
 _AGENT = frozenset({PeerRole.AGENT})
 _GATEWAY = frozenset({PeerRole.GATEWAY})
 _PEOPLE = frozenset({PeerRole.GATEWAY, PeerRole.OPERATOR})
+_SLICER = frozenset({PeerRole.SLICER})
 _ANY = frozenset(PeerRole)
 
 _AGENT_METHODS = (
@@ -26,6 +27,7 @@ _AGENT_METHODS = (
     "DownloadArtifact",
     "RenewCertificate",
 )
+_SLICING_METHODS = ("ClaimWork", "RenewClaim", "ReadModel", "StoreResult", "CompleteWork", "FailWork")
 # The least role of a principal, by service and method. None: the gateway itself asks, before it knows a principal.
 _CONTROL: dict[str, dict[str, Role | None]] = {
     "JobService": {
@@ -67,6 +69,12 @@ _CONTROL: dict[str, dict[str, Role | None]] = {
         "GetArtifact": Role.VIEWER,
         "ListArtifacts": Role.VIEWER,
         "ReadArtifact": Role.VIEWER,
+    },
+    "ProfileService": {
+        "PutProfile": Role.OPERATOR,
+        "GetProfile": Role.VIEWER,
+        "ListProfiles": Role.VIEWER,
+        "RetireProfile": Role.OPERATOR,
     },
     "EventService": {"Watch": Role.VIEWER, "ListEvents": Role.VIEWER},
     "FarmService": {
@@ -114,6 +122,7 @@ CONTROL_TABLE: dict[str, frozenset[PeerRole] | None] = {
         f"/printfarm.control.v1.AccessService/{method}": _GATEWAY
         for method in ("AuthenticateKey", "AuthenticatePassword", "CheckUser")
     },
+    **_table("printfarm.slicer.v1", {"SlicingService": dict.fromkeys(_SLICING_METHODS)}, _SLICER),
     "/grpc.health.v1.Health/Check": _PEOPLE,
     "/grpc.health.v1.Health/List": _PEOPLE,
     "/grpc.health.v1.Health/Watch": _PEOPLE,

@@ -10,8 +10,10 @@ from printfarm.control.v1 import (
     farm_service_pb2_grpc,
     job_service_pb2_grpc,
     printer_service_pb2_grpc,
+    profile_service_pb2_grpc,
     run_service_pb2_grpc,
 )
+from printfarm.slicer.v1 import slicing_service_pb2_grpc
 
 from ..app.enroll import Signer
 from ..app.farm import Farm
@@ -22,21 +24,22 @@ from .event_service import EventServicer
 from .farm_service import FarmServicer
 from .job_service import JobServicer
 from .printer_service import PrinterServicer
+from .profile_service import ProfileServicer
 from .run_service import RunServicer
+from .slicing_service import SlicingServicer
 
-SERVICES = tuple(
-    f"printfarm.control.v1.{name}"
-    for name in (
-        "JobService",
-        "RunService",
-        "PrinterService",
-        "ArtifactService",
-        "EventService",
-        "FarmService",
-        "AgentAdminService",
-        "AccessService",
-    )
+_CONTROL = (
+    "JobService",
+    "RunService",
+    "PrinterService",
+    "ArtifactService",
+    "EventService",
+    "FarmService",
+    "AgentAdminService",
+    "AccessService",
+    "ProfileService",
 )
+SERVICES = (*(f"printfarm.control.v1.{name}" for name in _CONTROL), "printfarm.slicer.v1.SlicingService")
 
 
 def add_control_services(server: grpc.aio.Server, farm: Farm, signer: Signer, *, has_broker: bool) -> None:
@@ -52,3 +55,5 @@ def add_control_services(server: grpc.aio.Server, farm: Farm, signer: Signer, *,
     farm_service_pb2_grpc.add_FarmServiceServicer_to_server(FarmServicer(farm, has_broker=has_broker), server)
     agent_admin_service_pb2_grpc.add_AgentAdminServiceServicer_to_server(AgentAdminServicer(farm, signer), server)
     access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(farm), server)
+    profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(farm), server)
+    slicing_service_pb2_grpc.add_SlicingServiceServicer_to_server(SlicingServicer(farm), server)

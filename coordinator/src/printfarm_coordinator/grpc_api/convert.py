@@ -1,14 +1,15 @@
 """Values to ``model.v1`` messages, and the few messages that come back. Nothing above this file sees a message of the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, run_service_pb2
+from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, profile_service_pb2, run_service_pb2
 from printfarm.model.v1 import artifact_pb2, event_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
+from printfarm.slicer.v1 import slicing_service_pb2
 from printfarm_rpc.errors import invalid
 
 from ..app.ports import Agent, ApiKey, Artifact, Role, StoredEvent, User
@@ -16,7 +17,10 @@ from ..app.telemetry import Sample
 from ..domain.estimate import Outlook
 from ..domain.job import Job, JobState, Requirements
 from ..domain.printer import Abilities, BedState, Printer, PrinterState, effective_abilities
+from ..domain.profile import Profile, ProfileKind
 from ..domain.run import Run, RunState
+from ..domain.slicing import FAILURES as FAILURE_WORDS
+from ..domain.slicing import Slicing, SlicingState
 from .agent_convert import duration
 
 E = TypeVar("E", bound=StrEnum)
@@ -26,6 +30,19 @@ RUN_STATES = {state: getattr(run_pb2, f"RUN_STATE_{state.name}") for state in Ru
 PRINTER_STATES = {state: getattr(telemetry_pb2, f"PRINTER_STATE_{state.name}") for state in PrinterState}
 BED_STATES = {state: getattr(printer_pb2, f"BED_STATE_{state.name}") for state in BedState}
 ROLES = {role: getattr(access_service_pb2, f"ROLE_{role.name}") for role in Role}
+PROFILE_KINDS = {kind: getattr(profile_service_pb2, f"PROFILE_KIND_{kind.name}") for kind in ProfileKind}
+SLICING_STATES = {state: getattr(job_pb2, f"SLICING_STATE_{state.name}") for state in SlicingState}
+# What a worker may say; that it fell silent is the farm's own word.
+FAILURES = {
+    getattr(slicing_service_pb2, f"FAILURE_CODE_{word.upper()}"): word
+    for word in FAILURE_WORDS
+    if word != "slicer_lost"
+}
+ARTIFACT_KINDS = {
+    "gcode": artifact_pb2.ARTIFACT_KIND_GCODE,
+    "stl": artifact_pb2.ARTIFACT_KIND_STL,
+    "3mf": artifact_pb2.ARTIFACT_KIND_3MF,
+}
 OUTCOMES = {
     run_service_pb2.RESOLUTION_FINISHED: "finished",
     run_service_pb2.RESOLUTION_FAILED: "failed",
@@ -63,7 +80,7 @@ def artifact(found: Artifact) -> artifact_pb2.Artifact:
     return artifact_pb2.Artifact(
         sha256=found.sha256,
         size_bytes=found.size_bytes,
-        kind=artifact_pb2.ARTIFACT_KIND_GCODE,
+        kind=ARTIFACT_KINDS[found.kind],
         display_name=found.display_name,
         create_time=timestamp(found.created_at),
     )
@@ -100,8 +117,8 @@ def requirements_from(said: job_pb2.Requirements) -> Requirements:
     )
 
 
-def job(found: Job, file: Artifact | None, view: Outlook) -> job_pb2.Job:
-    """A job with its outlook."""
+def job(found: Job, file: Artifact | None, view: Outlook, slicings: Sequence[Slicing] = ()) -> job_pb2.Job:
+    """A job with its outlook, and what its model is sliced to."""
     estimate = found.estimated_seconds
     return job_pb2.Job(
         job_id=found.job_id,
@@ -130,6 +147,45 @@ def job(found: Job, file: Artifact | None, view: Outlook) -> job_pb2.Job:
         version=found.version,
         held=found.held,
         hold_reason=found.hold_reason,
+        profile=found.profile,
+        slicings=map(slicing, slicings),
+    )
+
+
+def slicing(found: Slicing) -> job_pb2.Slicing:
+    """A slicing, without its settings and its claim."""
+    estimate = found.estimated_seconds
+    return job_pb2.Slicing(
+        slicing_id=found.slicing_id,
+        state=SLICING_STATES[found.state],
+        progress=found.progress,
+        profiles=found.labels,
+        engine=found.key.engine,
+        engine_version=found.key.engine_version,
+        result_sha256=found.result_sha256 or "",
+        estimated_run_duration=duration(estimate) if estimate is not None else None,
+        filament_grams=found.filament_grams,
+        error_code=found.error_code,
+        error=found.error,
+        create_time=timestamp(found.created_at),
+        end_time=timestamp(found.ended_at),
+    )
+
+
+def profile(found: Profile) -> profile_service_pb2.Profile:
+    """One version of a profile."""
+    return profile_service_pb2.Profile(
+        name=found.name,
+        version=found.version,
+        kind=PROFILE_KINDS[found.kind],
+        engine=found.engine,
+        settings=dict(found.settings),
+        printer_models=found.printer_models,
+        is_default=found.is_default,
+        description=found.description,
+        created_by=found.created_by,
+        create_time=timestamp(found.created_at),
+        retire_time=timestamp(found.retired_at),
     )
 
 
@@ -164,6 +220,7 @@ def run(found: Run, progress: float) -> run_pb2.Run:
         end_time=timestamp(found.ended_at),
         update_time=timestamp(found.updated_at),
         version=found.version,
+        artifact_sha256=found.artifact_sha256,
     )
 
 

@@ -132,6 +132,7 @@ def _order(request: pb.CreateJobRequest) -> JobOrder:
         max_retries=request.max_retries if request.HasField("max_retries") else DEFAULT_RETRIES,
         idempotency_key=request.idempotency_key,
         digest=_digest(request).hex(),
+        profile=request.profile,
     )
 
 

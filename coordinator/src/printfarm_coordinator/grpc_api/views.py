@@ -6,6 +6,7 @@ from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2
 
 from ..app.farm import Farm
 from ..app.ports import Reading
+from ..app.workshop import workshop_for
 from ..domain.estimate import Outlook, outlook
 from ..domain.job import Job, parts_owed
 from ..domain.printer import Printer
@@ -30,7 +31,12 @@ async def jobs(farm: Farm, look: Reading, found: Sequence[Job], runs: Sequence[R
     """Jobs with their outlook; ``runs`` holds at least their active runs."""
     files = {file.sha256: file for file in await look.artifacts_named(list({job.artifact_sha256 for job in found}))}
     views = await outlooks(farm, look, found, runs)
-    return [convert.job(job, files.get(job.artifact_sha256), view) for job, view in zip(found, views, strict=True)]
+    workshop = await workshop_for(look, found)
+    printers = await look.printers() if any(job.needs_slicing for job in found) else []
+    return [
+        convert.job(job, files.get(job.artifact_sha256), view, workshop.tasks_of(job, printers))
+        for job, view in zip(found, views, strict=True)
+    ]
 
 
 async def outlooks(farm: Farm, look: Reading, found: Sequence[Job], runs: Sequence[Run]) -> list[Outlook]:

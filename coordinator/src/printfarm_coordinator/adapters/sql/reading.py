@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...app.ports import (
     Agent,
@@ -22,6 +21,7 @@ from ...domain.job import Job
 from ...domain.printer import Printer
 from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
+from .slicing import SqlSlicingReading
 
 # The cursor that says up to which position events are no longer kept.
 FORGOTTEN = "forgotten"
@@ -42,11 +42,15 @@ def _waiting() -> sa.Select[Any]:
     """Jobs that owe parts (``domain.job.parts_owed``) and their places, the most urgent of a kind first."""
     job = tables.job.c
     urgency = (job.priority.desc(), job.due_at.is_(None), job.due_at, job.created_at, job.job_id)
-    place = sa.func.row_number().over(partition_by=sa.cast(job.requirements, sa.Text), order_by=urgency)
+    # As ``domain.assignment.kind_of``: what fits is looked at once for each kind.
+    model = sa.case((job.needs_slicing, job.artifact_sha256 + job.profile), else_="")
+    kind = (sa.cast(job.requirements, sa.Text), model, job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer))
+    place = sa.func.row_number().over(partition_by=kind, order_by=urgency)
     owes = (
         job.ended_at.is_(None),
         ~job.held,
         ~job.cancel_requested,
+        job.prepared,
         job.failed_runs <= job.max_retries,
         job.good_parts + job.pending_parts < job.quantity,
     )
@@ -57,20 +61,8 @@ def _waiting() -> sa.Select[Any]:
 _WAITING = _waiting()
 
 
-class SqlReading:
+class SqlReading(SqlSlicingReading):
     """The ``Reading`` port on one connection inside one transaction."""
-
-    def __init__(self, connection: AsyncConnection, now: int) -> None:
-        self._connection = connection
-        self.now = now
-
-    async def _one(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> rows.Row | None:
-        row: rows.Row | None = (await self._connection.execute(query, values)).mappings().one_or_none()
-        return row
-
-    async def _all(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> Sequence[rows.Row]:
-        found: Sequence[rows.Row] = (await self._connection.execute(query, values)).mappings().all()
-        return found
 
     async def job(self, job_id: str) -> Job | None:
         row = await self._one(sa.select(tables.job).where(tables.job.c.job_id == job_id))
@@ -95,6 +87,11 @@ class SqlReading:
 
     async def waiting_jobs(self, each: int) -> list[Job]:
         return [rows.job_from(row) for row in await self._all(_WAITING, {"each": each})]
+
+    async def open_model_jobs(self) -> list[Job]:
+        table = tables.job.c
+        query = sa.select(tables.job).where(table.ended_at.is_(None), table.needs_slicing)
+        return [rows.job_from(row) for row in await self._all(query)]
 
     async def run(self, run_id: str) -> Run | None:
         row = await self._one(sa.select(tables.run).where(tables.run.c.run_id == run_id))

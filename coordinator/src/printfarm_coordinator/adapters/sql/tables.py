@@ -66,6 +66,9 @@ job = sa.Table(
     _flag("held"),
     _text("hold_reason"),
     _text("failure_reason"),
+    _flag("needs_slicing"),
+    _text("profile"),
+    sa.Column("prepared", sa.Boolean, nullable=False, server_default=sa.true()),
     _time("created_at"),
     _time("updated_at"),
     _time("ended_at", nullable=True),
@@ -136,6 +139,8 @@ run = sa.Table(
     sa.Column("verdict_reason", sa.Text),
     sa.Column("verdict_actor", sa.Text),
     _time("verdict_at", nullable=True),
+    _text("artifact_sha256"),
+    sa.Column("estimated_seconds", sa.Double),
     _time("created_at"),
     _time("updated_at"),
     sa.Column("version", sa.BigInteger, nullable=False),
@@ -286,4 +291,66 @@ leadership = sa.Table(
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
+)
+
+profile = sa.Table(
+    "profile",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("printer_models", sa.JSON, nullable=False),
+    _flag("is_default"),
+    _text("description"),
+    sa.Column("created_by", sa.Text, nullable=False),
+    _time("created_at"),
+    _time("retired_at", nullable=True),
+)
+
+slicing = sa.Table(
+    "slicing",
+    metadata,
+    sa.Column("slicing_id", sa.Text, primary_key=True),
+    sa.Column("model_sha256", sa.Text, sa.ForeignKey("artifact.sha256"), nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("parts", sa.BigInteger, nullable=False),
+    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("engine_version", sa.Text, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("priority", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    _count("attempts"),
+    _text("claim_token"),
+    _text("claimed_by"),
+    _count("claim_expires_at"),
+    sa.Column("progress", sa.Double, nullable=False, server_default="0"),
+    sa.Column("result_sha256", sa.Text, sa.ForeignKey("artifact.sha256")),
+    sa.Column("estimated_seconds", sa.Double),
+    sa.Column("filament_grams", sa.Double),
+    _text("error_code"),
+    _text("error"),
+    _time("created_at"),
+    _time("updated_at"),
+    _time("ended_at", nullable=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    # The same part is sliced once, whatever two coordinators decide at the same moment.
+    sa.UniqueConstraint("model_sha256", "settings_hash", "parts", "engine", "engine_version"),
+)
+sa.Index(
+    "ix_slicing_open",
+    slicing.c.state,
+    sqlite_where=sa.text("ended_at IS NULL"),
+    postgresql_where=sa.text("ended_at IS NULL"),
+)
+sa.Index("ix_slicing_result", slicing.c.result_sha256)
+
+slicer_worker = sa.Table(
+    "slicer_worker",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("engines", sa.JSON, nullable=False),
+    _time("seen_at"),
 )

@@ -8,12 +8,10 @@ from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from ...app.ports import (
     Agent,
-    AlreadyExists,
     ApiKey,
     Artifact,
     EnrollmentToken,
@@ -30,20 +28,16 @@ from ...domain.run import Run
 from ...domain.slice import Slice
 from . import rows, tables
 from .reading import FORGOTTEN, SqlReading
+from .slicing import SqlSlicingWriting
 
 # Keys of the advisory locks that serialise, on PostgreSQL, what must be counted without gaps.
 _AUDIT_LOCK, _POSITION_LOCK = 7_301, 7_302
 
 
-class SqlWriting(SqlReading):
+class SqlWriting(SqlReading, SqlSlicingWriting):
     """The ``Writing`` port. On SQLite the transaction is the only writer; on PostgreSQL rows are locked one by one."""
 
     request_id = ""
-
-    @property
-    def _dialect(self) -> Any:
-        """The database's own insert, with its ON CONFLICT."""
-        return postgresql if self._connection.dialect.name == "postgresql" else sqlite
 
     async def lock_job(self, job_id: str) -> Job | None:
         row = await self._one(sa.select(tables.job).where(tables.job.c.job_id == job_id).with_for_update())
@@ -99,30 +93,6 @@ class SqlWriting(SqlReading):
         if after != before:
             mine = (tables.run.c.run_id == after.run_id) & (tables.run.c.epoch == before.epoch)
             await self._save(tables.run, mine, rows.run_row(after), before.version)
-
-    async def _save(self, table: sa.Table, mine: sa.ColumnElement[bool], values: dict[str, Any], version: int) -> None:
-        values["version"] = version + 1
-        changed = sa.update(table).where(mine & (table.c.version == version)).values(values)
-        try:
-            result = await self._connection.execute(changed)
-        except IntegrityError as error:
-            raise AlreadyExists(f"{table.name}: {error.orig}") from error
-        if result.rowcount != 1:
-            raise StaleWrite(f"{table.name} was changed since version {version}")
-
-    async def _insert(self, table: sa.Table, values: dict[str, Any]) -> None:
-        try:
-            await self._connection.execute(sa.insert(table).values(values))
-        except IntegrityError as error:
-            raise AlreadyExists(f"{table.name}: {error.orig}") from error
-
-    async def _put(self, table: sa.Table, values: dict[str, Any]) -> None:
-        """Inserts, or replaces the row of the same primary key."""
-        key = [column.name for column in table.primary_key]
-        changed = {name: value for name, value in values.items() if name not in key}
-        insert = self._dialect.insert(table).values(values)
-        statement = insert.on_conflict_do_update(index_elements=key, set_=changed) if changed else insert
-        await self._connection.execute(statement)
 
     async def add_printer(self, printer: Printer) -> None:
         await self._insert(tables.printer, rows.printer_row(printer))

@@ -36,6 +36,7 @@ class CreateJobRequest(_message.Message):
     REQUIREMENTS_FIELD_NUMBER: _builtins.int
     MAX_RETRIES_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     name: _builtins.str
     artifact_sha256: _builtins.str
@@ -48,6 +49,8 @@ class CreateJobRequest(_message.Message):
     """SHA-256 of what the client sent, to tell a repetition from another request under the same key; made from this
     message's fields if empty.
     """
+    profile: _builtins.str
+    """For a model: the quality profile to slice it with; empty for the default one."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -65,10 +68,11 @@ class CreateJobRequest(_message.Message):
         requirements: _job_pb2.Requirements | None = ...,
         max_retries: _builtins.int | None = ...,
         request_digest: _builtins.bytes = ...,
+        profile: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "due_time", b"due_time", "max_retries", b"max_retries", "requirements", b"requirements"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "artifact_sha256", b"artifact_sha256", "due_time", b"due_time", "idempotency_key", b"idempotency_key", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "priority", b"priority", "quantity", b"quantity", "request_digest", b"request_digest", "requirements", b"requirements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "artifact_sha256", b"artifact_sha256", "due_time", b"due_time", "idempotency_key", b"idempotency_key", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "priority", b"priority", "profile", b"profile", "quantity", b"quantity", "request_digest", b"request_digest", "requirements", b"requirements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015

@@ -27,6 +27,10 @@ class _ArtifactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Artifact
     ARTIFACT_KIND_UNSPECIFIED: _ArtifactKind.ValueType  # 0
     ARTIFACT_KIND_GCODE: _ArtifactKind.ValueType  # 1
     """G-code text, ready for a printer."""
+    ARTIFACT_KIND_STL: _ArtifactKind.ValueType  # 2
+    """A model: triangles, to be sliced."""
+    ARTIFACT_KIND_3MF: _ArtifactKind.ValueType  # 3
+    """A model, or several on a plate, to be sliced."""
 
 class ArtifactKind(_ArtifactKind, metaclass=_ArtifactKindEnumTypeWrapper):
     """What the bytes of an artifact are."""
@@ -34,6 +38,10 @@ class ArtifactKind(_ArtifactKind, metaclass=_ArtifactKindEnumTypeWrapper):
 ARTIFACT_KIND_UNSPECIFIED: ArtifactKind.ValueType  # 0
 ARTIFACT_KIND_GCODE: ArtifactKind.ValueType  # 1
 """G-code text, ready for a printer."""
+ARTIFACT_KIND_STL: ArtifactKind.ValueType  # 2
+"""A model: triangles, to be sliced."""
+ARTIFACT_KIND_3MF: ArtifactKind.ValueType  # 3
+"""A model, or several on a plate, to be sliced."""
 Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
 @_typing.final

@@ -63,6 +63,30 @@ JOB_STATE_FAILED: JobState.ValueType  # 6
 JOB_STATE_CANCELLED: JobState.ValueType  # 7
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
+class _SlicingState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SlicingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SlicingState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SLICING_STATE_UNSPECIFIED: _SlicingState.ValueType  # 0
+    SLICING_STATE_QUEUED: _SlicingState.ValueType  # 1
+    """Waits for a worker."""
+    SLICING_STATE_RUNNING: _SlicingState.ValueType  # 2
+    SLICING_STATE_DONE: _SlicingState.ValueType  # 3
+    SLICING_STATE_FAILED: _SlicingState.ValueType  # 4
+
+class SlicingState(_SlicingState, metaclass=_SlicingStateEnumTypeWrapper):
+    """Where a slicing stands. DONE and FAILED are final."""
+
+SLICING_STATE_UNSPECIFIED: SlicingState.ValueType  # 0
+SLICING_STATE_QUEUED: SlicingState.ValueType  # 1
+"""Waits for a worker."""
+SLICING_STATE_RUNNING: SlicingState.ValueType  # 2
+SLICING_STATE_DONE: SlicingState.ValueType  # 3
+SLICING_STATE_FAILED: SlicingState.ValueType  # 4
+Global___SlicingState: _TypeAlias = SlicingState  # noqa: Y015
+
 @_typing.final
 class Requirements(_message.Message):
     """What a printer must be or hold to take the job. An absent field asks nothing."""
@@ -150,6 +174,8 @@ class Job(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     HOLD_REASON_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    SLICINGS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     name: _builtins.str
     state: Global___JobState.ValueType
@@ -179,6 +205,8 @@ class Job(_message.Message):
     held: _builtins.bool
     """A person, or a cancel at the machine, keeps more of it from starting. Runs under way go on."""
     hold_reason: _builtins.str
+    profile: _builtins.str
+    """The quality profile that its model is sliced with; empty for the default one, and for files that are sliced already."""
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact: ...
     @_builtins.property
@@ -197,6 +225,10 @@ class Job(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def slicings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slicing]:
+        """What its model is sliced to, for each setup of the printers that take it. Empty for files that are sliced already."""
+
     def __init__(
         self,
         *,
@@ -226,14 +258,84 @@ class Job(_message.Message):
         version: _builtins.int = ...,
         held: _builtins.bool = ...,
         hold_reason: _builtins.str = ...,
+        profile: _builtins.str = ...,
+        slicings: _abc.Iterable[Global___Slicing] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "requirements", b"requirements", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class Slicing(_message.Message):
+    """One model sliced with one setup. Jobs of the same model and setup share it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLICING_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    ENGINE_VERSION_FIELD_NUMBER: _builtins.int
+    RESULT_SHA256_FIELD_NUMBER: _builtins.int
+    ESTIMATED_RUN_DURATION_FIELD_NUMBER: _builtins.int
+    FILAMENT_GRAMS_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    slicing_id: _builtins.str
+    state: Global___SlicingState.ValueType
+    progress: _builtins.float
+    """0..1."""
+    engine: _builtins.str
+    engine_version: _builtins.str
+    result_sha256: _builtins.str
+    """The print file, once it is done."""
+    filament_grams: _builtins.float
+    error_code: _builtins.str
+    """Why it failed: a stable word, and a sentence."""
+    error: _builtins.str
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The profiles of the setup, as name@version."""
+
+    @_builtins.property
+    def estimated_run_duration(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        slicing_id: _builtins.str = ...,
+        state: Global___SlicingState.ValueType = ...,
+        progress: _builtins.float = ...,
+        profiles: _abc.Iterable[_builtins.str] | None = ...,
+        engine: _builtins.str = ...,
+        engine_version: _builtins.str = ...,
+        result_sha256: _builtins.str = ...,
+        estimated_run_duration: _duration_pb2.Duration | None = ...,
+        filament_grams: _builtins.float | None = ...,
+        error_code: _builtins.str = ...,
+        error: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "create_time", b"create_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "filament_grams", b"filament_grams"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_version", b"engine_version", "error", b"error", "error_code", b"error_code", "estimated_run_duration", b"estimated_run_duration", "filament_grams", b"filament_grams", "profiles", b"profiles", "progress", b"progress", "result_sha256", b"result_sha256", "slicing_id", b"slicing_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__filament_grams: _TypeAlias = _typing.Literal["filament_grams"]  # noqa: Y015
+    _WhichOneofArgType__filament_grams: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__filament_grams) -> _WhichOneofReturnType__filament_grams | None: ...
+
+Global___Slicing: _TypeAlias = Slicing  # noqa: Y015
 
 @_typing.final
 class WaitingReason(_message.Message):

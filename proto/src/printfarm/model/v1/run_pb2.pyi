@@ -129,6 +129,7 @@ class Run(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ARTIFACT_SHA256_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     job_id: _builtins.str
     printer_id: _builtins.str
@@ -150,6 +151,8 @@ class Run(_message.Message):
     retry_of: _builtins.str
     """The run whose parts this one prints again."""
     version: _builtins.int
+    artifact_sha256: _builtins.str
+    """The file it prints: the job's, or what the job's model was sliced to for the printer."""
     @_builtins.property
     def verdict(self) -> Global___Verdict: ...
     @_builtins.property
@@ -183,10 +186,11 @@ class Run(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.int = ...,
+        artifact_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "agent_id", b"agent_id", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "job_id", b"job_id", "parts", b"parts", "pause_requested", b"pause_requested", "printer_id", b"printer_id", "progress", b"progress", "reason", b"reason", "reason_code", b"reason_code", "retry_of", b"retry_of", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "agent_id", b"agent_id", "artifact_sha256", b"artifact_sha256", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "job_id", b"job_id", "parts", b"parts", "pause_requested", b"pause_requested", "printer_id", b"printer_id", "progress", b"progress", "reason", b"reason", "reason_code", b"reason_code", "retry_of", b"retry_of", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verified: _TypeAlias = _typing.Literal["verified"]  # noqa: Y015
     _WhichOneofArgType__verified: _TypeAlias = _typing.Literal["_verified", b"_verified"]  # noqa: Y015

@@ -1,0 +1,61 @@
+"""What every look and every change is made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...app.ports import AlreadyExists, StaleWrite
+from .rows import Row
+
+
+class SqlLook:
+    """One connection inside one transaction. ``now``: the database's clock at its beginning, in microseconds."""
+
+    def __init__(self, connection: AsyncConnection, now: int) -> None:
+        self._connection = connection
+        self.now = now
+
+    async def _one(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> Row | None:
+        row: Row | None = (await self._connection.execute(query, values)).mappings().one_or_none()
+        return row
+
+    async def _all(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row]:
+        found: Sequence[Row] = (await self._connection.execute(query, values)).mappings().all()
+        return found
+
+
+class SqlChange(SqlLook):
+    """Rows inserted, replaced, or saved where nobody else was first."""
+
+    @property
+    def _dialect(self) -> Any:
+        """The database's own insert, with its ON CONFLICT."""
+        return postgresql if self._connection.dialect.name == "postgresql" else sqlite
+
+    async def _save(self, table: sa.Table, mine: sa.ColumnElement[bool], values: dict[str, Any], version: int) -> None:
+        values["version"] = version + 1
+        changed = sa.update(table).where(mine & (table.c.version == version)).values(values)
+        try:
+            result = await self._connection.execute(changed)
+        except IntegrityError as error:
+            raise AlreadyExists(f"{table.name}: {error.orig}") from error
+        if result.rowcount != 1:
+            raise StaleWrite(f"{table.name} was changed since version {version}")
+
+    async def _insert(self, table: sa.Table, values: dict[str, Any]) -> None:
+        try:
+            await self._connection.execute(sa.insert(table).values(values))
+        except IntegrityError as error:
+            raise AlreadyExists(f"{table.name}: {error.orig}") from error
+
+    async def _put(self, table: sa.Table, values: dict[str, Any]) -> None:
+        """Inserts, or replaces the row of the same primary key."""
+        key = [column.name for column in table.primary_key]
+        changed = {name: value for name, value in values.items() if name not in key}
+        insert = self._dialect.insert(table).values(values)
+        statement = insert.on_conflict_do_update(index_elements=key, set_=changed) if changed else insert
+        await self._connection.execute(statement)

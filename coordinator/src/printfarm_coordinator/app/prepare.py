@@ -1,0 +1,114 @@
+"""Sees to it that jobs of models get their print files. Woken by events; a slow tick is only the safety net."""
+
+import asyncio
+
+import structlog
+
+from ..domain.assignment import COORDINATOR, Candidate
+from ..domain.job import Job, parts_owed, unprintable, with_print_file
+from ..domain.preparing import Plan
+from ..domain.setup import Setup
+from ..domain.slice import job_event
+from ..domain.slicing import Slicing, SlicingKey, SlicingState, lapsed, new_slicing, tried_again
+from .farm import Farm, transact
+from .leading import Leadership
+from .ports import AlreadyExists, DatabaseUnavailable, Writing
+from .workshop import workshop_for
+
+_LOG = structlog.get_logger(__name__)
+TICK_SECONDS = 5.0
+# So many rounds at most follow one another; a farm without models pays for one short query in each.
+_PAUSE_SECONDS = 0.05
+
+
+async def prepare_once(farm: Farm, leadership: Leadership) -> int:
+    """One look over all jobs of models; returns how many were changed. Nothing where another leads (I20)."""
+    await _end_lapsed(farm, leadership)
+    async with farm.store.read() as look:
+        jobs = [job for job in await look.open_model_jobs() if parts_owed(job)]
+        if not jobs:
+            return 0
+        workshop = await workshop_for(look, jobs)
+        candidates: list[Candidate] = await look.candidates()
+        plans = [(job, workshop.plan(job, candidates, look.now)) for job in jobs]
+    changed = 0
+    for job, plan in plans:
+        if plan.order or plan.failure or (plan.ready and not job.prepared):
+            changed += await _carry_out(farm, leadership, job, plan)
+    if changed:
+        farm.hints.slicing_changed()
+        farm.hints.job_changed()
+    return changed
+
+
+async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) -> bool:
+    ids = [farm.ids.new() for _ in plan.order]
+
+    async def work(tx: Writing) -> bool:
+        if not await leadership.confirm(tx):
+            return False
+        job = await tx.lock_job(seen.job_id)
+        if job is None or not parts_owed(job):
+            return False
+        for slicing_id, (key, setup) in zip(ids, plan.order, strict=True):
+            await _order(tx, slicing_id, key, setup, job.priority)
+        after = job
+        if plan.ready is not None:
+            after = with_print_file(job, plan.ready.estimated_seconds, tx.now)
+        elif plan.failure:
+            after = unprintable(job, plan.failure, tx.now)
+        if after != job:
+            await tx.save_job(job, after)
+            await tx.append_events([job_event(after, COORDINATOR)])
+        return after != job or bool(ids)
+
+    try:
+        return await transact(farm, "prepare", work)
+    except AlreadyExists:
+        # Another job of the same model was first: the next round sees its slicing.
+        return False
+
+
+async def _order(tx: Writing, slicing_id: str, key: SlicingKey, setup: Setup, priority: int) -> None:
+    known = await tx.lock_slicing_of(key)
+    if known is None:
+        await tx.add_slicing(new_slicing(slicing_id, key, setup, priority, tx.now))
+    elif known.state is SlicingState.FAILED:
+        await tx.save_slicing(known, tried_again(known, tx.now))
+
+
+async def _end_lapsed(farm: Farm, leadership: Leadership) -> None:
+    async with farm.store.read() as look:
+        silent = [task for task in await look.running_slicings() if lapsed(task, look.now) != task]
+    for task in silent:
+        await _end(farm, leadership, task)
+
+
+async def _end(farm: Farm, leadership: Leadership, seen: Slicing) -> None:
+    async def work(tx: Writing) -> None:
+        if not await leadership.confirm(tx):
+            return
+        task = await tx.lock_slicing(seen.slicing_id)
+        if task is not None:
+            await tx.save_slicing(task, lapsed(task, tx.now))
+
+    await transact(farm, "slicing_lapsed", work)
+
+
+async def prepare_for_ever(farm: Farm, leadership: Leadership) -> None:
+    """Looks whenever something changed, until cancelled."""
+    while True:
+        try:
+            async with asyncio.timeout(TICK_SECONDS):
+                await farm.hints.prepare.wait()
+        except TimeoutError:
+            pass
+        farm.hints.prepare.clear()
+        pause = _PAUSE_SECONDS
+        try:
+            if leadership.leads:
+                await prepare_once(farm, leadership)
+        except DatabaseUnavailable as error:
+            _LOG.warning("nothing prepared: the database does not answer", why=str(error))
+            pause = 1.0
+        await asyncio.sleep(pause)

@@ -1,0 +1,123 @@
+"""What a job's model must be sliced with, and which print file a printer then gets."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .assignment import Candidate, is_open, plates_owed
+from .job import Job
+from .print_file import PrintFile
+from .printer import Obstacle, Printer, mismatches
+from .setup import Catalogue, Setup
+from .slicing import TRANSIENT, Slicing, SlicingKey, SlicingState
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do for a job. ``failure``: nothing that could be tried is left; the slicer's word on why."""
+
+    order: tuple[tuple[SlicingKey, Setup], ...] = ()
+    ready: Slicing | None = None
+    failure: str = ""
+    failure_code: str = ""
+
+
+class Workshop:
+    """All that is known of slicing at one look: profiles, slicings by model, and the engines that live workers have.
+
+    ``engines``: engine -> version, of the newest that a live worker has.
+    """
+
+    def __init__(
+        self, profiles: Catalogue, slicings: Mapping[str, Sequence[Slicing]], engines: Mapping[str, str]
+    ) -> None:
+        self.profiles = profiles
+        self.engines = engines
+        self._slicings = slicings
+
+    def file_for(self, job: Job, printer: Printer) -> PrintFile | Obstacle:
+        """The file that the printer would print for the job, or why there is none yet."""
+        if not job.needs_slicing:
+            return PrintFile(job.artifact_sha256, job.estimated_seconds)
+        setup = self.profiles.setup_for(printer, job)
+        if isinstance(setup, Obstacle):
+            return setup
+        task = self.task_of(job, setup)
+        if task is None:
+            return self._not_ordered(setup)
+        if task.state is SlicingState.FAILED:
+            return Obstacle("slicing_failed", f"the slicer refused it: {task.error}")
+        if task.result_sha256 is None:
+            return Obstacle("not_sliced", f"it is being sliced for it: {task.state}, {task.progress:.0%}")
+        return PrintFile(task.result_sha256, task.estimated_seconds)
+
+    def _not_ordered(self, setup: Setup) -> Obstacle:
+        if setup.engine not in self.engines:
+            return Obstacle("no_slicer", f"no worker with {setup.engine} is connected: start printfarm-slicer")
+        return Obstacle("not_sliced", "it is not sliced for it yet")
+
+    def task_of(self, job: Job, setup: Setup) -> Slicing | None:
+        """The slicing that stands for the job with this setup: of the version that workers have, else one that was made in
+        the job's own time, else, with no worker there, whatever is done."""
+        served = self.engines.get(setup.engine)
+        same = [
+            task
+            for task in self._slicings.get(job.artifact_sha256, ())
+            if task.key.settings_hash == setup.settings_hash
+            and task.key.parts == job.parts_per_plate
+            and self._counts(task, job, served)
+        ]
+        return min(same, key=lambda task: (_RANK[task.state], -task.updated_at, task.slicing_id), default=None)
+
+    def _counts(self, task: Slicing, job: Job, served: str | None) -> bool:
+        in_its_time = task.ended_at is None or task.ended_at >= job.created_at
+        if task.state is SlicingState.FAILED and task.error_code in TRANSIENT and not in_its_time:
+            return False
+        if served is None or task.key.engine_version == served:
+            return True
+        return task.state is SlicingState.DONE and in_its_time
+
+    def tasks_of(self, job: Job, printers: Sequence[Printer]) -> list[Slicing]:
+        """The slicings that stand for the job on these printers, oldest first."""
+        if not job.needs_slicing:
+            return []
+        setups = [self.profiles.setup_for(p, job) for p in printers if not mismatches(p, job.requirements)]
+        found = [self.task_of(job, setup) for setup in setups if isinstance(setup, Setup)]
+        tasks = {task.slicing_id: task for task in found if task is not None}
+        return sorted(tasks.values(), key=lambda task: (task.created_at, task.slicing_id))
+
+    def plan(self, job: Job, candidates: Sequence[Candidate], now: int) -> Plan:
+        """As few slicings as the plates owed need: first for printers that could start now, else for most printers."""
+        able = [
+            (c, self.profiles.setup_for(c.printer, job))
+            for c in candidates
+            if not mismatches(c.printer, job.requirements)
+        ]
+        found = [(c, setup) for c, setup in able if isinstance(setup, Setup)]
+        setups = {setup.settings_hash: setup for _, setup in found}
+        count = Counter(setup.settings_hash for _, setup in found)
+        opened = {setup.settings_hash for c, setup in found if is_open(c, now)}
+        tasks = {key: self.task_of(job, setup) for key, setup in setups.items()}
+        done = [task for task in tasks.values() if task and task.state is SlicingState.DONE]
+        failed = [task for task in tasks.values() if task and task.state is SlicingState.FAILED]
+        pending = sum(task is not None and task.is_pending for task in tasks.values())
+        ready = min(done, key=lambda task: (task.ended_at or 0, task.slicing_id), default=None)
+        if failed and len(failed) == len(tasks):
+            return Plan(failure=failed[0].error, failure_code=failed[0].error_code)
+        new = sorted((key for key, task in tasks.items() if task is None), key=lambda key: (-count[key], key))
+        wanted = [key for key in new if key in opened]
+        if not wanted and not done and not pending:
+            wanted = new[:1]
+        served = sum(key in opened for key, task in tasks.items() if task in done)
+        room = max(0, plates_owed(job) - pending - served)
+        return Plan(tuple(filter(None, (self._ordered(job, setups[key]) for key in wanted[:room]))), ready)
+
+    def _ordered(self, job: Job, setup: Setup) -> tuple[SlicingKey, Setup] | None:
+        version = self.engines.get(setup.engine)
+        if version is None:
+            return None
+        key = SlicingKey(job.artifact_sha256, setup.settings_hash, job.parts_per_plate, setup.engine, version)
+        return key, setup
+
+
+_RANK = {SlicingState.DONE: 0, SlicingState.RUNNING: 1, SlicingState.QUEUED: 2, SlicingState.FAILED: 3}

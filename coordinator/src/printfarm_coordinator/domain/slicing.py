@@ -1,0 +1,174 @@
+"""One model sliced with one setup: claimed by a worker, under a token; late writers lose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from .errors import RuleError
+from .setup import Setup
+
+MOST_ATTEMPTS = 3
+LONGEST_REASON = 300
+# Not the model's fault: another job may try again.
+TRANSIENT = frozenset({"slicer_lost", "worker_fault"})
+FAILURES = TRANSIENT | {"slicer_refused", "slicer_crashed", "slicer_limit", "model_refused", "result_refused"}
+
+
+class SlicingState(StrEnum):
+    """Where it stands; spelled as in the API."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class SlicingKey:
+    """What makes two slicings the same: the part is sliced once."""
+
+    model_sha256: str
+    settings_hash: str
+    parts: int
+    engine: str
+    engine_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slicing:
+    """One row. Times in microseconds by the database's clock. ``claim_token`` is of the newest claim, also when it is over.
+
+    ``filament_grams`` and ``estimated_seconds`` are the slicer's word on the result; None if it gave none.
+    """
+
+    slicing_id: str
+    key: SlicingKey
+    labels: tuple[str, ...]
+    settings: Mapping[str, str] = field(hash=False)
+    created_at: int
+    updated_at: int
+    priority: int = 0
+    state: SlicingState = SlicingState.QUEUED
+    attempts: int = 0
+    claim_token: str = ""
+    claimed_by: str = ""
+    claim_expires_at: int = 0
+    progress: float = 0.0
+    result_sha256: str | None = None
+    estimated_seconds: float | None = None
+    filament_grams: float | None = None
+    error_code: str = ""
+    error: str = ""
+    ended_at: int | None = None
+    version: int = 1
+
+    @property
+    def is_pending(self) -> bool:
+        """It will have a result, or a reason why not."""
+        return self.state in (SlicingState.QUEUED, SlicingState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class SlicingResult:
+    """What a worker made, checked and stored."""
+
+    sha256: str
+    estimated_seconds: float | None
+    filament_grams: float | None
+
+
+def new_slicing(slicing_id: str, key: SlicingKey, setup: Setup, priority: int, now: int) -> Slicing:
+    """Waits for a worker."""
+    return Slicing(slicing_id, key, setup.labels, dict(setup.settings), now, now, priority)
+
+
+def may_claim(task: Slicing, now: int) -> bool:
+    """Nobody works at it, or whoever did fell silent."""
+    lapsed = task.state is SlicingState.RUNNING and task.claim_expires_at <= now
+    return task.state is SlicingState.QUEUED or (lapsed and task.attempts < MOST_ATTEMPTS)
+
+
+def claimed(task: Slicing, worker: str, token: str, now: int, lasting: int) -> Slicing:
+    """The task under a new claim; any claim before is void."""
+    return replace(
+        task,
+        state=SlicingState.RUNNING,
+        attempts=task.attempts + 1,
+        claim_token=token,
+        claimed_by=worker,
+        claim_expires_at=now + lasting,
+        progress=0.0,
+        updated_at=now,
+    )
+
+
+def renewed(task: Slicing, token: str, progress: float, now: int, lasting: int) -> Slicing:
+    """The claim prolonged. Raises CLAIM_LOST if another took it."""
+    _check_claim(task, token)
+    further = max(task.progress, min(1.0, progress))
+    return replace(task, claim_expires_at=now + lasting, progress=further, updated_at=now)
+
+
+def completed(task: Slicing, token: str, result: SlicingResult, now: int) -> Slicing:
+    """Done. Said again by the same claim: unchanged. Raises CLAIM_LOST."""
+    if task.state is SlicingState.DONE and task.claim_token == token and task.result_sha256 == result.sha256:
+        return task
+    _check_claim(task, token)
+    return replace(
+        task,
+        state=SlicingState.DONE,
+        progress=1.0,
+        result_sha256=result.sha256,
+        estimated_seconds=result.estimated_seconds,
+        filament_grams=result.filament_grams,
+        updated_at=now,
+        ended_at=now,
+    )
+
+
+def failed(task: Slicing, token: str, code: str, reason: str, now: int) -> Slicing:
+    """Over, or tried again where the worker itself was at fault. Said again: unchanged. Raises CLAIM_LOST."""
+    if task.state is SlicingState.FAILED and task.claim_token == token:
+        return task
+    _check_claim(task, token)
+    if code == "worker_fault" and task.attempts < MOST_ATTEMPTS:
+        return replace(task, state=SlicingState.QUEUED, progress=0.0, claim_expires_at=0, updated_at=now)
+    return _over(task, code, reason, now)
+
+
+def lapsed(task: Slicing, now: int) -> Slicing:
+    """A claim that nobody prolonged, tried often enough: over. Else unchanged, and free to be claimed."""
+    silent = task.state is SlicingState.RUNNING and task.claim_expires_at <= now
+    if not silent or task.attempts < MOST_ATTEMPTS:
+        return task
+    return _over(task, "slicer_lost", f"{task.attempts} workers fell silent while they sliced it", now)
+
+
+def tried_again(task: Slicing, now: int) -> Slicing:
+    """A failure that was not the model's, forgotten for another job."""
+    return replace(
+        task,
+        state=SlicingState.QUEUED,
+        attempts=0,
+        progress=0.0,
+        error_code="",
+        error="",
+        ended_at=None,
+        updated_at=now,
+    )
+
+
+def _over(task: Slicing, code: str, reason: str, now: int) -> Slicing:
+    return replace(
+        task,
+        state=SlicingState.FAILED,
+        error_code=code,
+        error=reason[:LONGEST_REASON],
+        updated_at=now,
+        ended_at=now,
+    )
+
+
+def _check_claim(task: Slicing, token: str) -> None:
+    if task.state is not SlicingState.RUNNING or not token or task.claim_token != token:
+        raise RuleError("CLAIM_LOST", "another worker has this slicing, or it is over")

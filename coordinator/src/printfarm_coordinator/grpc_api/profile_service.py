@@ -1,0 +1,48 @@
+"""ProfileService: thin, over the use cases."""
+
+from printfarm.control.v1 import profile_service_pb2 as pb
+from printfarm.control.v1 import profile_service_pb2_grpc as rpc
+from printfarm_rpc.serving import Context
+
+from ..app import profiles as cases
+from ..app.farm import Farm
+from . import convert
+from .authorize import caller_of
+
+_SERVICE = "/printfarm.control.v1.ProfileService/"
+
+
+class ProfileServicer(rpc.ProfileServiceServicer):
+    """Registered on the control listener, behind the Guard."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+
+    async def PutProfile(self, request: pb.PutProfileRequest, context: Context) -> pb.PutProfileResponse:
+        caller = caller_of(_SERVICE + "PutProfile", context, request)
+        order = cases.ProfileOrder(
+            request.name,
+            convert.from_number(convert.PROFILE_KINDS, request.kind, "kind"),
+            request.engine,
+            dict(request.settings),
+            tuple(request.printer_models),
+            request.is_default,
+            request.description,
+            request.version,
+        )
+        made = await cases.put_profile(self._farm, caller, order)
+        return pb.PutProfileResponse(profile=convert.profile(made))
+
+    async def GetProfile(self, request: pb.GetProfileRequest, context: Context) -> pb.GetProfileResponse:
+        caller_of(_SERVICE + "GetProfile", context, request)
+        found = await cases.profile_versions(self._farm, request.name)
+        return pb.GetProfileResponse(versions=map(convert.profile, found))
+
+    async def ListProfiles(self, request: pb.ListProfilesRequest, context: Context) -> pb.ListProfilesResponse:
+        caller_of(_SERVICE + "ListProfiles", context, request)
+        return pb.ListProfilesResponse(profiles=map(convert.profile, await cases.newest_profiles(self._farm)))
+
+    async def RetireProfile(self, request: pb.RetireProfileRequest, context: Context) -> pb.RetireProfileResponse:
+        caller = caller_of(_SERVICE + "RetireProfile", context, request)
+        await cases.retire_profile(self._farm, caller, request.name, request.reason[:500])
+        return pb.RetireProfileResponse()
