@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PARTS := proto files coordinator agent gateway deploy/standalone
+PARTS := proto files coordinator agent gateway slicer deploy/standalone
 EDITABLES := $(foreach part,$(PARTS),-e $(part))
 SUM := $(shell cat deploy/lock/*.txt $(foreach part,$(PARTS),$(part)/pyproject.toml) | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet

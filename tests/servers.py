@@ -20,6 +20,7 @@ SERVERS = {
     "rabbitmq": ("rabbitmq-server", "rabbitmq-server"),
     "redis": ("redis-server", "redis-server"),
     "chromium": ("chromium", "chromium"),
+    "bubblewrap": ("bubblewrap", "bwrap"),
     "prusa-slicer": ("prusa-slicer", "prusa-slicer"),
 }
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PARTS = {
     "agent": ("proto", "files", "agent"),
-    "server": ("proto", "files", "coordinator", "gateway", "agent", "deploy/standalone"),
+    "server": ("proto", "files", "coordinator", "gateway", "agent", "slicer", "deploy/standalone"),
 }
 # Servers that the tests run, each in an environment of its own.
 SERVERS = ROOT / "tests" / "locks"

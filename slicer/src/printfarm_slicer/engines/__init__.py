@@ -1,0 +1,1 @@
+"""Slicer programs, each behind the port of ``engine``."""

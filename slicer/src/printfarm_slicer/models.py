@@ -1,0 +1,36 @@
+"""What a slicer is given in place of what a client sent: triangles alone, written anew by us."""
+
+from pathlib import Path
+
+import numpy as np
+
+from printfarm_files import Kind, Refused
+from printfarm_files.mesh import Soup, measure
+from printfarm_files.stl import read_stl
+from printfarm_files.threemf import Model, Part, read_3mf
+from printfarm_files.threemf_write import write_clean_3mf
+
+from .engine import SlicingFailed
+
+_UNIT = np.eye(4, 3)
+
+
+def write_clean_model(source: Path, kind: str, target: Path) -> None:
+    """The model as a 3MF without any settings, names or other parts (bad input 49). Checked whole on the way.
+
+    Raises SlicingFailed ``model_refused``.
+    """
+    try:
+        model = read_3mf(source) if kind == Kind.THREE_MF else _of_soup(read_stl(source)[0])
+        measure(model)
+        write_clean_3mf(model, target)
+    except Refused as error:
+        raise SlicingFailed("model_refused", error.reason) from None
+
+
+def _of_soup(soup: Soup) -> Model:
+    """Corners at the same place become one vertex: a slicer sees holes between those that are not shared."""
+    corners = np.asarray(soup.array, dtype=np.float32).reshape(-1, 3)
+    vertices, faces = np.unique(corners, axis=0, return_inverse=True)
+    part = Part("", vertices.astype(np.float64), faces.reshape(-1, 3).astype(np.uint32))
+    return Model((part,), (((0, _UNIT),),))
