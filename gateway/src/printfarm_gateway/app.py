@@ -9,14 +9,13 @@ from starlette.types import ASGIApp
 from . import __version__, page, problems
 from .auth import Authenticator
 from .control_client import ControlClient
+from .document import complete
 from .follower import Follower
 from .guard import Guard
 from .metrics import Metrics
 from .ratelimits import RateLimits
 from .recent import Recent
-from .roles import OPEN
 from .routers import access, agents, events, farm, files, health, jobs, printers, runs
-from .schemas import JobFields, JobOrder, ProblemDocument
 from .settings import GatewaySettings
 from .streams import Streams
 from .tokens import Tokens
@@ -65,28 +64,11 @@ def make_app(
 
 
 def _complete(app: FastAPI) -> None:
-    """What the framework does not know of: security, and the shapes that endpoints read by themselves."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema:
-            return app.openapi_schema
-        schema = plain()
-        parts = schema.setdefault("components", {})
-        shapes = parts.setdefault("schemas", {})
-        for model in (ProblemDocument, JobFields, JobOrder):
-            made = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            shapes.update(made.pop("$defs", {}))
-            shapes[model.__name__] = made
-        parts["securitySchemes"] = {
-            "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        }
-        for path, methods in schema["paths"].items():
-            for method, operation in methods.items():
-                if (method.upper(), path) not in OPEN:
-                    operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
-        app.openapi_schema = schema
-        return schema
+        if not app.openapi_schema:
+            app.openapi_schema = complete(plain())
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -81,13 +81,21 @@ _TEXTS = {
 
 def problems(*more: int) -> dict[int | str, dict[str, Any]]:
     """The problem documents that a route may answer with."""
-    statuses = sorted({400, 401, 403, 422, 429, 431, 500, 503, *more})
+    return _problems({400, 401, 403, 422, 429, 431, 500, 503, *more})
+
+
+def problems_of_anybody() -> dict[int | str, dict[str, Any]]:
+    """Those of a route that takes nothing and asks for no key."""
+    return _problems({400, 429, 431, 500})
+
+
+def _problems(statuses: set[int]) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": _TEXTS[status],
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
         }
-        for status in statuses
+        for status in sorted(statuses)
     }
 
 

@@ -20,6 +20,10 @@ from ..problems import Problem, wrong_field
 from ..routes import FarmRoute
 
 router = APIRouter(prefix="/api/v1", tags=["files"], route_class=FarmRoute)
+_OFFSETS = {
+    name: {"description": what, "required": True, "schema": {"type": "integer", "minimum": 0}}
+    for name, what in {"Upload-Offset": "the stored length", "Upload-Length": "the whole length"}.items()
+}
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256, 64 hexadecimal digits")]
 UploadId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -141,7 +145,12 @@ async def show_upload(upload_id: UploadId, control: Control, who: Who) -> Respon
     return answer(views.upload(found), headers={"Upload-Offset": str(found.offset), "Cache-Control": "no-store"})
 
 
-@router.head("/uploads/{upload_id}", responses=problems(404), summary="Where to go on")
+@router.head(
+    "/uploads/{upload_id}",
+    response_class=Response,
+    responses={200: {"headers": _OFFSETS}, **problems(404)},
+    summary="Where to go on",
+)
 async def head_upload(upload_id: UploadId, control: Control, who: Who) -> Response:
     """`Upload-Offset` is the stored length."""
     found = (await control.call(control.artifacts.GetUpload, pb.GetUploadRequest(upload_id=upload_id), who)).upload

@@ -11,7 +11,7 @@ from printfarm_rpc.errors import FarmError
 
 from .. import __version__, schemas, views
 from ..control_client import ControlClient
-from ..deps import Control, answer
+from ..deps import Control, answer, problems_of_anybody
 from ..ratelimits import RateLimits
 from ..recent import Recent
 
@@ -19,13 +19,15 @@ router = APIRouter(tags=["health"])
 _SECONDS = 10.0
 
 
-@router.get("/health", response_model=schemas.Health, summary="The service is up")
+@router.get("/health", response_model=schemas.Health, responses=problems_of_anybody(), summary="The service is up")
 async def health() -> Response:
     """Says nothing of the coordinator: see `/health/detailed`."""
     return answer({"status": "ok", "version": __version__})
 
 
-@router.get("/health/detailed", response_model=schemas.DetailedHealth, summary="Each component")
+@router.get(
+    "/health/detailed", response_model=schemas.DetailedHealth, responses=problems_of_anybody(), summary="Each component"
+)
 async def detailed(request: Request, control: Control) -> Response:
     """Database, message broker, cache, agents, printers, storage. 200 whatever they say: read `status`."""
     recent: Recent[bytes] = request.app.state.recent
@@ -58,7 +60,7 @@ def _component(component: str, status: str, detail: str, seconds: float) -> view
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems_of_anybody()},
     summary="Prometheus",
 )
 async def metrics(request: Request) -> Response:

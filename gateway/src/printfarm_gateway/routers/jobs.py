@@ -39,6 +39,7 @@ _RECEIVE: dict[str, Any] = {
                     },
                 },
                 "encoding": {"job": {"contentType": "application/json"}},
+                "example": {"file": "(G-code)", "job": {"name": "bracket", "quantity": 10, "parts_per_plate": 4}},
             },
             "application/json": {"schema": {"$ref": "#/components/schemas/JobOrder"}},
         },

@@ -4,10 +4,21 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictStr
+from pydantic.config import JsonDict
 
-from .base import Moment, Slug, Strict, Word, example
+from .base import EXAMPLE_ID, Moment, Slug, Strict, Word, example
 
 Role = Literal["viewer", "operator", "admin"]
+_KEY: JsonDict = {
+    "key_id": EXAMPLE_ID,
+    "name": "shop",
+    "role": "operator",
+    "prefix": "pf_d5d4ed64",
+    "created_at": "2026-11-23T08:00:00Z",
+    "expires_at": "2027-12-01T00:00:00Z",
+    "last_used_at": None,
+    "revoked": False,
+}
 
 
 class KeyOrder(Strict):
@@ -60,6 +71,8 @@ class Refresh(Strict):
 class ApiKey(BaseModel):
     """A key without its secret."""
 
+    model_config = example(_KEY)
+
     key_id: str
     name: str
     role: Role
@@ -73,11 +86,15 @@ class ApiKey(BaseModel):
 class NewApiKey(ApiKey):
     """With its secret, which is never shown again."""
 
+    model_config = example({**_KEY, "secret": "pf_d5d4ed64_..."})
+
     secret: str
 
 
 class User(BaseModel):
     """A person."""
+
+    model_config = example({"name": "ana", "role": "operator", "disabled": False, "created_at": "2026-11-23T08:00:00Z"})
 
     name: str
     role: Role
@@ -87,6 +104,10 @@ class User(BaseModel):
 
 class TokenPair(BaseModel):
     """For people. The access token goes into ``Authorization: Bearer``."""
+
+    model_config = example(
+        {"access_token": "eyJhbGciOi...", "refresh_token": "eyJhbGciOi...", "token_type": "Bearer", "expires_in": 900}
+    )
 
     access_token: str
     refresh_token: str

@@ -24,6 +24,22 @@ DRAIN = DrainOrder()
 class Agent(BaseModel):
     """The process beside a group of printers."""
 
+    model_config = example(
+        {
+            "agent_id": "host-1",
+            "reachability": "connected",
+            "version": "0.1.0",
+            "hostname": "pi-rack-2",
+            "printer_ids": ["p1", "p2"],
+            "draining": False,
+            "revoked": False,
+            "locked": False,
+            "last_heartbeat_at": "2026-11-23T09:12:31Z",
+            "certificate_expires_at": "2026-11-24T02:00:00Z",
+            "created_at": "2026-11-01T08:00:00Z",
+        }
+    )
+
     agent_id: str
     reachability: Literal["connected", "unreachable", "never_seen"]
     version: str

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from .base import EXAMPLE_ID, example
+from .base import EXAMPLE_ID, EXAMPLE_SHA256, example
 
 
 class Event(BaseModel):
@@ -36,6 +36,28 @@ class Event(BaseModel):
 
 class Stats(BaseModel):
     """Live figures."""
+
+    model_config = example(
+        {
+            "jobs_by_state": {"queued": 3, "active": 2, "completed": 118},
+            "runs_by_state": {"printing": 2, "finished": 131, "failed": 4},
+            "printers_by_state": {"printing": 2, "idle": 1},
+            "printers_waiting_for_bed_clear": 1,
+            "printers_held": 0,
+            "agents_connected": 2,
+            "agents_unreachable": 0,
+            "runs_unconfirmed": 0,
+            "runs_waiting_for_verdict": 1,
+            "parts_owed": 14,
+            "jobs_at_risk": 1,
+            "jobs_overdue": 0,
+            "runs_finished_today": 9,
+            "runs_failed_today": 1,
+            "oldest_waiting_seconds": 420.0,
+            "estimated_backlog_seconds": 31077.0,
+            "as_of": "2026-11-23T09:12:31Z",
+        }
+    )
 
     jobs_by_state: dict[str, int]
     runs_by_state: dict[str, int]
@@ -71,6 +93,25 @@ class PrinterUtilization(BaseModel):
 class Utilization(BaseModel):
     """Of the farm in the range, 0..1."""
 
+    model_config = example(
+        {
+            "start": "2026-11-22T09:00:00Z",
+            "end": "2026-11-23T09:00:00Z",
+            "utilization": 0.63,
+            "printers": [
+                {
+                    "printer_id": "p1",
+                    "printing_seconds": 54432.0,
+                    "known_seconds": 86400.0,
+                    "utilization": 0.63,
+                    "runs_started": 12,
+                    "runs_finished": 11,
+                    "runs_failed": 1,
+                }
+            ],
+        }
+    )
+
     start: datetime
     end: datetime
     utilization: float
@@ -79,6 +120,21 @@ class Utilization(BaseModel):
 
 class AuditEntry(BaseModel):
     """Who moved or heated what, and why."""
+
+    model_config = example(
+        {
+            "sequence": 391,
+            "created_at": "2026-11-23T09:12:31Z",
+            "actor": "user/ana",
+            "action": "clear_bed",
+            "subject_kind": "printer",
+            "subject_id": "p1",
+            "reason": "",
+            "epoch": 17,
+            "request_id": "6f1c0f0e9a2b4b7f8d1e2a3b4c5d6e7f",
+            "hash": EXAMPLE_SHA256,
+        }
+    )
 
     sequence: int
     created_at: datetime | None
@@ -94,6 +150,8 @@ class AuditEntry(BaseModel):
 
 class Health(BaseModel):
     """The service is up."""
+
+    model_config = example({"status": "ok", "version": "0.1.0"})
 
     status: Literal["ok"]
     version: str

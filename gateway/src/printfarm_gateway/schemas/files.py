@@ -4,8 +4,17 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic.config import JsonDict
 
-from .base import EXAMPLE_SHA256, SHA256, Strict, example
+from .base import EXAMPLE_ID, EXAMPLE_SHA256, SHA256, Strict, example
+
+_ARTIFACT: JsonDict = {
+    "sha256": EXAMPLE_SHA256,
+    "size_bytes": 7340032,
+    "kind": "gcode",
+    "name": "bracket.gcode",
+    "created_at": "2026-11-23T08:00:00Z",
+}
 
 
 class UploadOrder(Strict):
@@ -21,6 +30,8 @@ class UploadOrder(Strict):
 class Artifact(BaseModel):
     """A stored file."""
 
+    model_config = example(_ARTIFACT)
+
     sha256: str
     size_bytes: int
     kind: str
@@ -30,6 +41,18 @@ class Artifact(BaseModel):
 
 class Upload(BaseModel):
     """A resumable upload. ``artifact`` once it is finished."""
+
+    model_config = example(
+        {
+            "upload_id": EXAMPLE_ID,
+            "size_bytes": 7340032,
+            "offset": 1048576,
+            "sha256": EXAMPLE_SHA256,
+            "name": "bracket.gcode",
+            "expires_at": "2026-11-24T08:00:00Z",
+            "artifact": None,
+        }
+    )
 
     upload_id: str
     size_bytes: int

@@ -120,6 +120,58 @@ class Abilities(BaseModel):
 class Printer(BaseModel):
     """A machine."""
 
+    model_config = example(
+        {
+            "printer_id": "p1",
+            "name": "Rack 2, left",
+            "agent_id": "host-1",
+            "driver": "virtual",
+            "state": "printing",
+            "agent_reachable": True,
+            "active_run_id": EXAMPLE_ID,
+            "abilities": {
+                "model": "Virtual One",
+                "firmware": "printfarm-virtual 1",
+                "serial_number": "VP-1",
+                "build_volume": {"x_mm": 220.0, "y_mm": 220.0, "z_mm": 250.0},
+                "nozzle_diameter_mm": 0.4,
+                "material": "PLA",
+                "colour": "black",
+                "tags": ["enclosed"],
+                "can_pause": True,
+                "prints_autonomously": True,
+                "has_camera": False,
+                "fragile": False,
+            },
+            "bed": {"state": "occupied", "run_id": EXAMPLE_ID, "actor": "host-1", "updated_at": "2026-11-23T08:00:09Z"},
+            "gates": {
+                "held": False,
+                "hold_reason": "",
+                "hold_actor": "",
+                "emergency_stopped": False,
+                "locked": False,
+                "lock_reason": "",
+            },
+            "epoch": 17,
+            "latest": {
+                "state": "printing",
+                "run_id": EXAMPLE_ID,
+                "progress": 0.42,
+                "layer": 31,
+                "layer_count": 74,
+                "elapsed_seconds": 1260.0,
+                "remaining_seconds": 1740.0,
+                "heaters": [{"name": "hotend", "current": 209.8, "target": 210.0}],
+                "position": {"x_mm": 101.2, "y_mm": 88.1, "z_mm": 6.2},
+                "age_seconds": 0.4,
+                "message": "",
+            },
+            "created_at": "2026-11-01T08:00:00Z",
+            "updated_at": "2026-11-23T08:00:09Z",
+            "version": 41,
+        }
+    )
+
     printer_id: str
     name: str
     agent_id: str
