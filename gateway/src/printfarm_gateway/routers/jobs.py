@@ -33,13 +33,17 @@ _RECEIVE: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["file", "job"],
+                    "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "G-code text, at most 32 MiB"},
                         "job": {"$ref": "#/components/schemas/JobFields"},
                     },
                 },
                 "encoding": {"job": {"contentType": "application/json"}},
-                "example": {"file": "(G-code)", "job": {"name": "bracket", "quantity": 10, "parts_per_plate": 4}},
+                "example": {
+                    "file": "G28\nG1 X10 Y10 F3000\nM84\n",
+                    "job": {"name": "bracket", "quantity": 10, "parts_per_plate": 4},
+                },
             },
             "application/json": {"schema": {"$ref": "#/components/schemas/JobOrder"}},
         },
