@@ -16,6 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from .limits import HeatRules, Limits
+
 
 class DriverError(Exception):
     """What a driver may raise; nothing else leaves it. The text may be shown to a person."""
@@ -201,6 +203,11 @@ class PrinterConfig:
 
     printer_id: str
     options: Mapping[str, str | int | float | bool]
+    # A folder of the host for what a driver must find again after a restart; made by the driver that needs it.
+    state_dir: Path = Path()
+    # For drivers that look at each line, and at the heaters, themselves.
+    limits: Limits = field(default_factory=Limits)
+    heat: HeatRules = field(default_factory=HeatRules)
 
 
 class OpenDriver(Protocol):

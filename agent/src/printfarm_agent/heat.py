@@ -3,18 +3,11 @@
 from dataclasses import dataclass, field
 
 from .driver import Heater
+from .limits import HeatRules as HeatRules
 
 REACHED_WITHIN = 5.0
 # A heater that is off may be warmed by what is around it, but no further than this.
 WARMED_CELSIUS = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class HeatRules:
-    """A heater is at fault if for so long it is off by so much: from a target it had reached, or above all it was asked."""
-
-    deviation_celsius: float = 25.0
-    deviation_seconds: float = 30.0
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from .execution import IDLE_HEAT_SECONDS
 from .heat import HeatRules
 from .limits import Limits
 
+STATE_DIR = Path("/var/lib/printfarm-agent")
 _BEDS = ("clear", "occupied", "unknown")
 
 
@@ -47,7 +48,7 @@ class AgentSettings:
 
     coordinator: str
     printers: tuple[PrinterSettings, ...]
-    state_dir: Path = Path("/var/lib/printfarm-agent")
+    state_dir: Path = STATE_DIR
     server_name: str = "coordinator"
     metrics_address: str = "127.0.0.1:4110"
     observe_seconds: float = 1.0
@@ -124,7 +125,17 @@ def parse(given: Mapping[str, Any]) -> AgentSettings:
     # I23 is a promise: a host may keep it sooner, not later.
     if agent.get("idle_heat_seconds", 0) > IDLE_HEAT_SECONDS:
         raise WrongSettings(f"agent.idle_heat_seconds must be at most {IDLE_HEAT_SECONDS:g}")
-    return AgentSettings(printers=_printers(given), **agent)
+    folder = agent.get("state_dir", STATE_DIR) / "printers"
+    return AgentSettings(printers=tuple(_at_home(printer, folder) for printer in _printers(given)), **agent)
+
+
+def _at_home(printer: PrinterSettings, folder: Path) -> PrinterSettings:
+    """The driver's own folder on this host, and what it checks itself: it knows the volume, wherever in the table it stands."""
+    limits, volume = printer.limits, printer.abilities.get("volume_mm")
+    if volume and limits.volume_mm is None:
+        limits = replace(limits, volume_mm=tuple(volume))
+    config = replace(printer.config, state_dir=folder / printer.printer_id, limits=limits, heat=printer.heat)
+    return replace(printer, config=config)
 
 
 def _printers(given: Mapping[str, Any]) -> tuple[PrinterSettings, ...]:

@@ -10,6 +10,7 @@ ROWS = (
     Row("moonraker", "moonraker", "MoonrakerRig", server="klipper_server"),
     Row("prusalink-buddy", "prusalink", "BuddyRig"),
     Row("prusalink-pi", "prusalink", "PiRig"),
+    Row("marlin", "marlin", "MarlinRig"),
 )
 
 

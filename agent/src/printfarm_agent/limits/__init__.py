@@ -6,7 +6,7 @@ checks each line once more. The rules are those of ``printfarm_files.safety``.
 
 from printfarm_files.safety import FORBIDDEN, LONGEST_LINE, Dialect, LineCheck, check_file
 
-from .values import MARGIN_MM, Limits
+from .values import MARGIN_MM, HeatRules, Limits
 
 # Which firmware a driver speaks to. Where it may be any, the worst of all readings counts.
 DIALECTS = {
@@ -16,4 +16,14 @@ DIALECTS = {
     "prusalink": Dialect.PRUSA,
 }
 
-__all__ = ["DIALECTS", "FORBIDDEN", "LONGEST_LINE", "MARGIN_MM", "Dialect", "Limits", "LineCheck", "check_file"]
+__all__ = [
+    "DIALECTS",
+    "FORBIDDEN",
+    "LONGEST_LINE",
+    "MARGIN_MM",
+    "Dialect",
+    "HeatRules",
+    "Limits",
+    "LineCheck",
+    "check_file",
+]

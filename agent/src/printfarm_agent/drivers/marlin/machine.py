@@ -1,0 +1,520 @@
+"""One printer on one serial port, whole: hello, watching, one print, cooling down, the emergency. Pure: no port, no
+clock, no disk.
+
+Whoever owns the port gives the bytes that came to ``receive``, writes what ``take_output`` gives, calls ``tick`` at
+``deadline``, and says when the port was opened and when it vanished. What must outlive the process is ``memory``: it is
+made durable before the bytes that follow it are written.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ...driver import Ending, Heater
+from ...heat import HeatWatch
+from ...limits import HeatRules, Limits, LineCheck
+from .course import Course, End, Manners, Phase, heaters_off
+from .dialects import MARLIN, Dialect, dialect_of
+from .hello import Hello, HelloTiming
+from .link import Acked, Event, Link, Lost, Noisy, Said, Timing
+from .memory import LastPrint, Memory
+from .replies import (
+    Action,
+    Busy,
+    Capability,
+    Fault,
+    Firmware,
+    Percent,
+    Reply,
+    SdDone,
+    SdFile,
+    SdIdle,
+    SdPrinting,
+    Severity,
+    Start,
+    Temperatures,
+    merged,
+)
+
+# An error text that nobody knows is harmless if the firmware goes on within so long.
+OPEN_FAULT_SECONDS = 2.0
+POLL_SECONDS = 2.0
+# Who works at the printer's own screen is taken to be there for so long after its last "busy".
+FOREIGN_SECONDS = 6.0
+HELLO_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Of one printer, from the host's file. ``dialect`` None: by its answer to M115."""
+
+    limits: Limits = field(default_factory=Limits)
+    heat: HeatRules = field(default_factory=HeatRules)
+    manners: Manners = field(default_factory=Manners)
+    timing: Timing = field(default_factory=Timing)
+    hello: HelloTiming = field(default_factory=HelloTiming)
+    dialect: Dialect | None = None
+
+
+class NotNow(Exception):
+    """What is asked for is not possible as things stand; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The printer stands, and a person must look. ``needs_reset``: it would still answer as if nothing were."""
+
+    text: str
+    needs_reset: bool
+
+
+class Machine:
+    """See the module."""
+
+    def __init__(self, rules: Rules, memory: Memory) -> None:
+        self.rules = rules
+        self.memory = memory
+        self.capabilities: dict[str, bool] = {}
+        self.fields: dict[str, str] = {}
+        self.course: Course | None = None
+        self.heaters: dict[str, Heater] = {}
+        self.is_open = False
+        self.hello: Hello | None = None
+        # Hellos that nobody answered, since the port was opened: another baud rate may be tried.
+        self.failed_hellos = 0
+        self.link = self._new_link()
+        self.why = "its port has not been opened yet"
+        self.is_known = False
+        self.halt: Halt | None = None
+        self.halt_looks = 0
+        self._has_restarted = False
+        self._must_explain_heat = False
+        self._control: deque[bytes] = deque()
+        self._raw: list[bytes] = []
+        self._emergency = b""
+        self._heat = HeatWatch(rules.heat)
+        self.heard_at = 0.0
+        self._poll_at = 0.0
+        self._hello_at: float | None = None
+        self.sd: SdPrinting | None = None
+        self.sd_file: str | None = None
+        self.foreign_until = 0.0
+        self._open_fault: tuple[str, float] | None = None
+        self.waits_for_person = False
+        self.paused_itself = False
+        self.filament: bool | None = None
+        self.message = ""
+        self.percent: Percent | None = None
+        if memory.last is not None and memory.last.ending is None:
+            self._interrupted(memory.last)
+
+    def _new_link(self) -> Link:
+        dialect = self.rules.dialect or (dialect_of(self.fields) if self.fields else MARLIN)
+        return Link(dialect, self.rules.timing)
+
+    def _interrupted(self, last: LastPrint) -> None:
+        """An earlier process began it, and is gone: the planner ran dry. It is over, and never taken up again."""
+        text = "the process that streamed it ended; a streamed print cannot go on"
+        ended = replace(last, ending=Ending.FAILED, code="host_interrupted", text=text)
+        self.memory = replace(self.memory, last=ended)
+
+    # -- the port
+
+    def opened(self, now: float) -> None:
+        """A port was opened, at some baud rate."""
+        self.is_open, self.is_known = True, False
+        self.failed_hellos = 0
+        self._has_restarted = True
+        self._say_hello(now)
+
+    def vanished(self, why: str, now: float) -> None:
+        """The port is gone: unplugged, or its driver failed."""
+        self.is_open = self.is_known = False
+        self.hello, self._hello_at = None, None
+        self.why = why
+        self._forget()
+        self._end_course(End(Ending.FAILED, "printer_lost", why), now)
+
+    def _say_hello(self, now: float, *, has_banner: bool = False) -> None:
+        self.is_known, self._hello_at = False, None
+        self.why = "it has not said hello yet"
+        self.link = self._new_link()
+        self.hello = Hello(self.rules.hello, now)
+        if has_banner:
+            self.hello.heard(now, is_banner=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was true of the firmware that ran before."""
+        self.heaters = {}
+        self._heat = HeatWatch(self.rules.heat)
+        self._control.clear()
+        self.sd = self.sd_file = None
+        self.foreign_until = 0.0
+        self._open_fault = None
+        self.waits_for_person = self.paused_itself = False
+        self.filament = None
+
+    def take_output(self) -> tuple[bytes, bytes]:
+        """(to be written now instead of all that waits, to be written after what waits)."""
+        emergency, self._emergency = self._emergency, b""
+        out = b"".join(self._raw) + self.link.take_output()
+        self._raw.clear()
+        return emergency, out
+
+    # -- what came
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes from the printer, however they are cut."""
+        self.heard_at = now
+        if self.hello is not None and not self.hello.has_begun:
+            self.hello.heard(now, is_banner=False)
+        for event in self.link.receive(data, now):
+            self._take(event, now)
+        self._pump(now)
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        for event in self.link.tick(now):
+            self._take(event, now)
+        if self._open_fault and now >= self._open_fault[1]:
+            text, self._open_fault = self._open_fault[0], None
+            self._halted("printer_error", text, now, needs_reset=False)
+        if self.is_open and self._hello_at is not None and now >= self._hello_at:
+            self._say_hello(now)
+        if self.course is not None:
+            hotend = self.heaters.get("hotend")
+            self.course.tick(now, hotend.target if hotend else 0.0)
+        self._poll(now)
+        self._pump(now)
+
+    def deadline(self, now: float) -> float:
+        """When ``tick`` is next needed."""
+        times = [now + 1.0 if self.is_busy else now + POLL_SECONDS]
+        times += [time for time in (self.link.deadline(), self._hello_at) if time is not None]
+        if self.hello is not None and (begins := self.hello.deadline()) is not None:
+            times.append(begins)
+        if self._open_fault is not None:
+            times.append(self._open_fault[1])
+        return min(times)
+
+    def _take(self, event: Event, now: float) -> None:
+        match event:
+            case Acked(ticket, certain):
+                self._acked(ticket, now, certain=certain)
+            case Said(reply):
+                self._hear(reply, now)
+            case Noisy(resends):
+                self.message = f"the line is noisy: {resends} lines were asked for again"
+            case Lost(code, text):
+                self._lost(code, text, now)
+
+    def _acked(self, ticket: int, now: float, *, certain: bool) -> None:
+        self._open_fault = None
+        self.waits_for_person = False
+        if self.hello is not None:
+            self.hello.acked(ticket, self.capabilities)
+            if self.hello.is_done:
+                self._known(now)
+        if self.course is not None:
+            self.course.acked(ticket, now, certain=certain)
+            self._settle(now)
+
+    def _known(self, now: float) -> None:
+        """The hello passed."""
+        self.hello, self.is_known, self.failed_hellos = None, True, 0
+        self.why = ""
+        if self.link.dialect is not (wanted := self.rules.dialect or dialect_of(self.fields)):
+            self.link.dialect = wanted
+        if self.halt is not None and self.halt_looks >= 2 and (self._has_restarted or not self.halt.needs_reset):
+            self.halt = None
+        self._has_restarted = False
+        self._must_explain_heat = True
+
+    def _lost(self, code: str, text: str, now: float) -> None:
+        if self.hello is not None:
+            self.failed_hellos += 1
+        self.why = text
+        self.hello, self.is_known = None, False
+        self._hello_at = now + HELLO_AGAIN_SECONDS
+        if self.course is not None:
+            self._end_course(End(Ending.FAILED, code, text), now)
+            # Lines without a number are taken at any time: perhaps one gets through.
+            self._raw += [line + b"\n" for line in heaters_off(self._manners)]
+
+    def _hear(self, reply: Reply, now: float) -> None:
+        match reply:
+            case Temperatures(readings):
+                self.heaters = merged(self.heaters, readings)
+                self._watch_heat(now)
+            case Start():
+                self._restarted(now)
+            case Fault():
+                self._fault(reply, now)
+            case Busy(waits_for_person):
+                self._open_fault = None
+                self.waits_for_person = waits_for_person
+                if self.is_known and self.course is None:
+                    self.foreign_until = now + FOREIGN_SECONDS
+            case Action(word, rest):
+                self._act(word, rest, now)
+            case Capability(name, is_on):
+                self.capabilities[name] = is_on
+            case Firmware(fields):
+                self.fields = dict(fields)
+            case SdPrinting():
+                if self.sd is None:
+                    self._ask(b"M27 C")
+                self.sd = reply
+            case SdFile(name):
+                self.sd_file = name
+            case SdIdle() | SdDone():
+                self.sd = self.sd_file = None
+            case Percent():
+                self.percent = reply
+
+    def _watch_heat(self, now: float) -> None:
+        heaters = tuple(self.heaters.values())
+        if self.course is not None and self.heaters:
+            self.course.judge_heat(is_off=not any(heater.target > 0 for heater in heaters), now=now)
+            self._settle(now)
+        if self._must_explain_heat and self.is_known:
+            self._must_explain_heat = False
+            if self.is_hot and self.course is None:
+                self.message = "its heaters were on, and nobody here knows why: switched off"
+                self._control.extend(heaters_off(self._manners))
+        if self.is_known and (why := self._heat.look(heaters, now)):
+            self._halted("thermal", f"thermal fault: {why}", now, needs_reset=True)
+            self.emergency_stop(now)
+
+    def _restarted(self, now: float) -> None:
+        """The firmware's banner. In a hello it is what is waited for; elsewhere whatever ran is over."""
+        self._has_restarted = True
+        if self.hello is not None and not self.hello.has_begun:
+            self.hello.heard(now, is_banner=True)
+            return
+        if self.hello is None and self.halt is None:
+            self.memory = replace(self.memory, boot_count=self.memory.boot_count + 1)
+        self._end_course(End(Ending.FAILED, "printer_reset", "the printer's firmware restarted"), now)
+        self._say_hello(now, has_banner=True)
+
+    def _fault(self, fault: Fault, now: float) -> None:
+        if fault.severity is Severity.FATAL:
+            code = "thermal" if fault.is_thermal else "printer_error"
+            text = f"thermal fault: {fault.text}" if fault.is_thermal else fault.text
+            self._halted(code, text, now, needs_reset="stopped due to" in text.lower() or "m999" in text.lower())
+        elif fault.severity is Severity.OPEN:
+            self.message = fault.text
+            self._open_fault = (fault.text, now + OPEN_FAULT_SECONDS)
+        else:
+            self.message = fault.text
+
+    def _halted(self, code: str, text: str, now: float, *, needs_reset: bool) -> None:
+        """The first words of a fault are its best: what follows does not replace them."""
+        if self.halt is None:
+            self.halt, self.halt_looks = Halt(text, needs_reset), 0
+            self._has_restarted = False
+        self._end_course(End(Ending.FAILED, code, self.halt.text), now)
+        self._raw += [line + b"\n" for line in heaters_off(self._manners)]
+        if self.hello is None:
+            self.is_known, self._hello_at = False, now + HELLO_AGAIN_SECONDS
+
+    def _act(self, word: str, rest: str, now: float) -> None:
+        """The printer's own wishes. What is not named here is ignored, and nothing in ``rest`` is ever acted upon."""
+        if word in ("notification", "prompt_begin"):
+            self.message = rest
+        elif self.course is None:
+            return
+        elif word == "pause":
+            self.course.pause(by_farm=False)
+        elif word == "resume":
+            self.paused_itself, self.filament = False, None
+            self.course.resume(by_farm=False)
+        elif word == "cancel":
+            self.course.by_farm = False
+            self.course.close(End(Ending.CANCELLED, text="cancelled at the printer"), now)
+        elif word in ("paused", "out_of_filament", "filament_runout"):
+            self.paused_itself, self.course.by_farm = True, False
+            self.filament = False if word != "paused" else self.filament
+        elif word == "resumed":
+            self.paused_itself, self.filament = False, None
+
+    # -- what goes out
+
+    def _pump(self, now: float) -> None:
+        if not self.is_open or self._hello_at is not None:
+            return
+        self.link.in_job = self.course is not None
+        if self.hello is not None and self.hello.may_begin(now):
+            self.hello.begin(self._first_words())
+            if self.memory.last is not None and self.memory.last.code == "host_interrupted":
+                # What the dead process had sent may still heat up: nothing else is heard until it has.
+                self._raw.append(b"M108\n")
+            self.link.begin_session(now)
+        while self.link.is_ready(now) and self._send_one(now):
+            pass
+
+    def _first_words(self) -> list[bytes]:
+        """A print that ended badly may have left the firmware's watchdog on: it would stop an idle printer."""
+        last = self.memory.last
+        is_set = (
+            last is not None and last.ending is not Ending.COMPLETE and self.rules.manners.firmware_watchdog_seconds
+        )
+        return [b"M85 S0"] if is_set else []
+
+    def _send_one(self, now: float) -> bool:
+        if self.hello is not None:
+            question = self.hello.next()
+            if question is not None:
+                self.hello.sent(question, self.link.send(question, now))
+            return question is not None
+        if self._control:
+            self.link.send(self._control.popleft(), now)
+            return True
+        course = self.course
+        if course is None:
+            return False
+        if course.phase is Phase.STARTING and not course.has_begun:
+            if not self.link.is_quiet:
+                return False
+            course.begin()
+            self.link.begin_session(now)
+            return self.link.is_ready(now)
+        command = course.next(now)
+        if command is None:
+            return False
+        course.sent(command, self.link.send(command, now))
+        return True
+
+    def _poll(self, now: float) -> None:
+        if not self.is_known or now < self._poll_at:
+            return
+        self._poll_at = now + POLL_SECONDS
+        has_reports = self.capabilities.get("AUTOREPORT_TEMP", False)
+        if self.course is None or not has_reports:
+            self._ask(b"M105")
+        if self.course is None and self.capabilities.get("SDCARD"):
+            self._ask(b"M27")
+
+    def _ask(self, question: bytes) -> None:
+        """Once: while the firmware is slow, questions do not pile up."""
+        if question not in self._control:
+            self._control.append(question)
+
+    # -- what is wanted
+
+    def start(self, name: str, size: int, read: Callable[[], bytes], now: float) -> None:
+        """Begins a print. ``memory`` knows of it from here on. Raises NotNow."""
+        if why := self.why_not_start(now):
+            raise NotNow(why)
+        number = self.memory.print_number + 1
+        self.memory = replace(self.memory, print_number=number, last=LastPrint(name, number))
+        self.course = Course(name, size, read, LineCheck(self.rules.limits), self._manners, now)
+        self.percent, self.message = None, ""
+        self._pump(now)
+
+    def why_not_start(self, now: float) -> str:
+        """Empty if a print may begin."""
+        if self.halt is not None:
+            return f"the printer halted: {self.halt.text}"
+        if not self.is_known:
+            return f"the printer is not connected: {self.why}"
+        if self.course is not None:
+            return f"it prints {self.course.name}"
+        if self.sd is not None or now < self.foreign_until:
+            return "somebody uses it at the printer itself"
+        return ""
+
+    def pause(self, now: float) -> None:
+        """Raises NotNow if nothing prints. Success: it is on its way."""
+        self._printing().pause(by_farm=True)
+        self._pump(now)
+
+    def resume(self, now: float) -> None:
+        """Raises NotNow if nothing prints."""
+        if self.paused_itself or self.waits_for_person:
+            raise NotNow("it waits for a person at the printer")
+        self._printing().resume(by_farm=True)
+        self._pump(now)
+
+    def cancel(self, now: float) -> None:
+        """Raises NotNow if nothing prints. Over once the printer says that its heaters are off."""
+        course = self._printing()
+        if course.phase is not Phase.CLOSING:
+            course.by_farm = True
+            course.close(End(Ending.CANCELLED, text="cancelled"), now)
+            if self.link.is_heating or self.waits_for_person:
+                self.link.interrupt(now)
+        self._pump(now)
+
+    def cool_down(self, now: float) -> None:
+        """Raises NotNow while something prints."""
+        if self.course is not None:
+            raise NotNow(f"it prints {self.course.name}")
+        self._control.extend(heaters_off(self._manners))
+        self._ask(b"M105")
+        self._pump(now)
+
+    def emergency_stop(self, now: float) -> None:
+        """Everything stops. ``take_output`` gives the bytes, to be written before, and instead of, all others."""
+        self._emergency = self.link.emergency(self._manners.extruders)
+        self._raw.clear()
+        self._end_course(End(Ending.FAILED, "emergency_stop", "emergency stop"), now)
+        if self.halt is None:
+            self.halt, self.halt_looks = Halt("emergency stop", needs_reset=True), 0
+        self._has_restarted = False
+        self._control.clear()
+        self.hello, self.is_known, self._hello_at = None, False, now + HELLO_AGAIN_SECONDS
+
+    def _printing(self) -> Course:
+        if self.course is None:
+            raise NotNow("nothing prints")
+        return self.course
+
+    # -- the end of a print
+
+    def _settle(self, now: float) -> None:
+        """A course that is over becomes memory."""
+        course, last = self.course, self.memory.last
+        if course is None or course.end is None or last is None:
+            return
+        self.course = None
+        ended = replace(
+            last,
+            ending=course.end.ending,
+            code=course.end.code,
+            text=course.end.text,
+            end_of_file=course.is_at_end_of_file,
+            elapsed_seconds=now - course.began_at,
+            progress=course.progress,
+            by_farm=course.by_farm,
+            has_streamed=course.line > 0,
+        )
+        self.memory = replace(self.memory, last=ended)
+        if course.end.code == "heaters_on" and self.halt is None:
+            self.halt, self.halt_looks = Halt(course.end.text, needs_reset=False), 0
+
+    def _end_course(self, end: End, now: float) -> None:
+        if self.course is not None:
+            self.course.cut(end, now)
+            self._settle(now)
+
+    # -- what is told
+
+    @property
+    def is_busy(self) -> bool:
+        """A print is under way."""
+        return self.course is not None
+
+    @property
+    def is_hot(self) -> bool:
+        """Some heater has a target, by the last word."""
+        return any(heater.target > 0 for heater in self.heaters.values())
+
+    @property
+    def _manners(self) -> Manners:
+        extruders = self.fields.get("EXTRUDER_COUNT", "1")
+        count = int(extruders) if extruders.isdecimal() and len(extruders) < 3 else 1
+        chamber = self.capabilities.get("CHAMBER_TEMPERATURE", False)
+        manners = self.rules.manners
+        return replace(manners, extruders=max(count, 1), has_chamber=manners.has_chamber or chamber)
