@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from printfarm_agent.driver import Driver, Ending, Observation, ObservedState
+from printfarm_agent.driver import Driver, Ending, Observation, ObservedState, OutcomeUnknown
 from tests.conformance.rigs.moonraker import MoonrakerRig
 from tests.conformance.steps import AT_WORK, Bench, until
 from tests.support.klipper import KlipperServer
@@ -105,6 +105,13 @@ async def test_an_error_in_the_file_is_the_reason(bench: Bench) -> None:
     seen = await until(bench.driver, is_over)
     assert bench.is_ours(seen) and seen.ending is Ending.FAILED
     assert "Filament jam detected" in seen.message
+
+
+async def test_an_emergency_stop_that_is_denied_is_no_stop(rig: MoonrakerRig) -> None:
+    async with rig.open(rig.wrong_credentials()) as driver:
+        with pytest.raises(OutcomeUnknown):
+            await driver.emergency_stop()
+    assert not await rig.is_stopped()
 
 
 async def test_moves_by_hand_are_no_idle(klipper_server: KlipperServer, driver: Driver) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from printfarm_agent.driver import Driver, Ending, ObservedState
+from printfarm_agent.driver import Driver, Ending, ObservedState, OutcomeUnknown
 from tests.conformance.rigs.octoprint import OctoPrintRig
 from tests.conformance.steps import BUSY, Bench, until
 from tests.support.octoprint import OctoPrintServer
@@ -69,6 +69,13 @@ async def test_a_printer_that_is_unplugged_ends_the_print(
     assert seen.message
     # Lost while paused, OctoPrint records no end at all.
     assert seen.ending is (None if paused else Ending.FAILED)
+
+
+async def test_an_emergency_stop_that_is_denied_is_no_stop(rig: OctoPrintRig) -> None:
+    async with rig.open(rig.wrong_credentials()) as driver:
+        with pytest.raises(OutcomeUnknown):
+            await driver.emergency_stop()
+    assert not await rig.is_stopped()
 
 
 async def test_a_printer_that_is_off_is_offline(octoprint_server: OctoPrintServer, driver: Driver) -> None:

@@ -151,8 +151,12 @@ class OctoPrintDriver:
 
     async def emergency_stop(self) -> None:
         # Written at once: M112 jumps OctoPrint's queue, and closes the port behind it.
-        body = {"command": "M112"}
-        _must(await self._ask("POST", "/api/printer/command", body, peer=self._emergency), 204)
+        answer = await self._ask("POST", "/api/printer/command", {"command": "M112"}, peer=self._emergency)
+        if answer.status == 409:
+            raise Refused("OctoPrint has no connection to the printer")
+        if answer.status != 204:
+            # Refused would mean that it stands still.
+            raise OutcomeUnknown(f"OctoPrint answered {answer.status} to the emergency stop")
 
     async def close(self) -> None:
         """A print goes on."""
