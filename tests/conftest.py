@@ -87,6 +87,12 @@ def klipper_server() -> Iterator[KlipperServer]:
         server.close()
 
 
+@pytest.fixture(scope="session")
+def mosquitto() -> None:
+    """Mosquitto is installed; who needs one starts a private one, with its own certificate."""
+    need("mosquitto")
+
+
 @pytest_asyncio.fixture
 async def _nothing_left() -> AsyncGenerator[None]:
     """Set up before, and torn down after, every other fixture of an asynchronous test."""

@@ -19,6 +19,7 @@ SERVERS = {
     "postgres": ("postgresql", "postgres"),
     "rabbitmq": ("rabbitmq-server", "rabbitmq-server"),
     "redis": ("redis-server", "redis-server"),
+    "mosquitto": ("mosquitto", "mosquitto"),
     "chromium": ("chromium", "chromium"),
     "bubblewrap": ("bubblewrap", "bwrap"),
     "prusa-slicer": ("prusa-slicer", "prusa-slicer"),
@@ -35,7 +36,7 @@ def program(name: str) -> str | None:
     if name == "rabbitmq":
         path = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
         return str(path) if path.exists() else None
-    return shutil.which(SERVERS[name][1])
+    return shutil.which(SERVERS[name][1], path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def install(package: str) -> bool:

@@ -103,12 +103,12 @@ class Machine:
 
     # -- the print
 
-    def start(self, name: str, *, foreign: bool = False) -> bool:
-        """False if it cannot."""
+    def start(self, name: str, *, foreign: bool = False, content: bytes | None = None) -> bool:
+        """False if it cannot. ``content`` is what is printed, if the file only contains it."""
         self.advance()
-        if self.phase is not Phase.IDLE or name not in self.files:
+        if self.phase is not Phase.IDLE or (content is None and name not in self.files):
             return False
-        content = self.files[name]
+        content = self.files[name] if content is None else content
         said = {key: float(value) for key, value in re.findall(rb"^;(seconds|heat)=([0-9.]+)", content, re.M)}
         self.number += 1
         self.job = Print(self.number, name, said.get(b"seconds", 1.0), said.get(b"heat", 0.0), foreign, self.clock())

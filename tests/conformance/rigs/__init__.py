@@ -11,6 +11,8 @@ ROWS = (
     Row("prusalink-buddy", "prusalink", "BuddyRig"),
     Row("prusalink-pi", "prusalink", "PiRig"),
     Row("marlin", "marlin", "MarlinRig"),
+    Row("bambu-x1", "bambu", "BambuRig", "mosquitto"),
+    Row("bambu-p1", "bambu", "BambuDeltasRig", "mosquitto"),
 )
 
 

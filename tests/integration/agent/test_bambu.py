@@ -1,0 +1,382 @@
+"""What Bambu's notes warn of, each against the emulated printer behind a real Mosquitto and a real implicit-FTPS server.
+
+Over all of them: at most one ``project_file`` for each id, and none while the printer is active.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from printfarm_agent.driver import (
+    ConnectionLost,
+    Driver,
+    Ending,
+    Observation,
+    ObservedState,
+    OutcomeUnknown,
+    PrinterConfig,
+    Refused,
+)
+from printfarm_agent.drivers.bambu.driver import open_driver
+from tests.support.bambu_emulator import CODE, SERIAL, BambuEmulator
+from tests.support.machine import Machine, gcode
+from tests.support.patience import PATIENCE_SECONDS, until
+
+NAME = "pf-00000000-0000-4000-8000-000000000001.gcode"
+pytestmark = pytest.mark.usefixtures("mosquitto")
+
+
+class Case:
+    """A printer and its driver."""
+
+    def __init__(self, emulator: BambuEmulator, driver: Driver, folder: Path) -> None:
+        self.emulator, self.driver, self.folder = emulator, driver, folder
+
+    @property
+    def machine(self) -> Machine:
+        return self.emulator.machine.advance()
+
+    def file(self, content: bytes) -> Path:
+        path = self.folder / "ours.gcode"
+        path.write_bytes(content)
+        return path
+
+    async def begin(self, seconds: float) -> None:
+        path = self.file(gcode(seconds))
+        await self.driver.put_file(path, NAME, print)
+        await self.driver.start(path, NAME)
+
+    async def until(self, state: ObservedState | None = None, ending: Ending | None = None) -> Observation:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                seen = await self.driver.observe()
+                if seen.state is state or (ending is not None and seen.ending is ending):
+                    return seen
+
+    def count(self, event: str) -> int:
+        return [fact["event"] for fact in self.machine.log].count(event)
+
+
+def options(emulator: BambuEmulator, folder: Path, **more: str | float) -> dict[str, str | int | float | bool]:
+    (folder / "code").write_text(CODE)
+    return {
+        "host": "127.0.0.1",
+        "serial_number": SERIAL,
+        "access_code_file": str(folder / "code"),
+        "mqtt_port": emulator.broker.port,
+        "ftps_port": emulator.card.port,
+        "timeout_seconds": 1.0,
+        "quiet_seconds": 0.3,
+        "begin_seconds": 0.6,
+        "retry_seconds": 0.02,
+        **more,
+    }
+
+
+@asynccontextmanager
+async def printer(folder: Path, style: str = "x1", **more: str | float) -> AsyncIterator[Case]:
+    inside = folder / "printer"
+    inside.mkdir()
+    emulator = BambuEmulator(inside, style=style)
+    try:
+        await emulator.plug_in()
+        async with open_driver(PrinterConfig("p", options(emulator, folder, **more))) as driver:
+            yield Case(emulator, driver, folder)
+        starts = [fact["subtask_id"] for fact in emulator.machine.log if fact["event"] == "project_file"]
+        assert len(starts) == len(set(starts)), "one project_file for each id"
+        assert not any(fact["event"] == "project_file_while_busy" for fact in emulator.machine.log)
+    finally:
+        await emulator.close()
+
+
+# -- who answers
+
+
+async def test_the_certificate_of_another_serial_number_gets_no_code(tmp_path: Path) -> None:
+    async with printer(tmp_path, serial_number="01S00C000000000") as made:
+        with pytest.raises(ConnectionLost, match="another printer's"):
+            await made.driver.connect()
+        with pytest.raises(ConnectionLost, match="another printer's"):
+            await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+
+
+async def test_a_changed_certificate_is_not_logged_in_to(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.driver.connect()
+        await made.emulator.new_certificate()
+        with pytest.raises(ConnectionLost):
+            await made.driver.observe()
+        await asyncio.sleep(0.1)
+        with pytest.raises(ConnectionLost, match="certificate changed"):
+            await made.driver.observe()
+        with pytest.raises(ConnectionLost, match="certificate changed"):
+            await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+
+
+async def test_a_pin_and_a_ca_are_checked(tmp_path: Path) -> None:
+    async with printer(tmp_path, certificate_sha256="ab" * 32) as made:
+        with pytest.raises(ConnectionLost, match="certificate changed"):
+            await made.driver.connect()
+        good = options(made.emulator, tmp_path, ca_file=str(made.emulator.folder / "certificate.pem"))
+        async with open_driver(PrinterConfig("p", good)) as driver:
+            machine, can = await driver.connect()
+        assert (machine.model, machine.serial_number, machine.firmware) == ("X1 Carbon", SERIAL, "01.08.02.00")
+        assert machine.nozzle_diameter_mm == 0.4 and can.prints_autonomously
+
+
+async def test_a_wrong_code_is_tried_once_and_again_when_it_is_mended(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.set_code("87654321")
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            with pytest.raises(ConnectionLost, match="access_code_file") as told:
+                await made.driver.observe()
+            assert CODE not in str(told.value)
+        with pytest.raises(Refused, match="access_code_file"):
+            await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+        (tmp_path / "code").write_text("87654321")
+        assert (await made.driver.observe()).state is ObservedState.IDLE
+
+
+async def test_a_wrong_serial_number_with_a_mute_broker_is_named(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.mute = True
+        with pytest.raises(ConnectionLost, match="serial_number"):
+            await made.driver.connect()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"host": "http://x"}, "host must"),
+        ({"serial_number": "01s00c"}, "in capitals"),
+        ({"certificate_sha256": "12"}, "64 hexadecimal"),
+        ({"ca_file": "/no/such"}, "ca_file"),
+        ({"access_code": "1"}, "must not stand in this file"),
+        ({"ams_tray": 400}, "ams_tray"),
+    ],
+)
+def test_wrong_options(tmp_path: Path, more: dict[str, str], words: str) -> None:
+    (tmp_path / "code").write_text(CODE)
+    given = {"host": "a", "serial_number": SERIAL, "access_code_file": str(tmp_path / "code")}
+    with pytest.raises(ValueError, match=words):
+        open_driver(PrinterConfig("p", given | more))
+
+
+# -- files
+
+
+async def test_the_card_takes_the_session_up_again_and_tls_12_at_most(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+        assert made.emulator.card.sessions_reused == [True]
+        assert made.emulator.card.versions == {"TLSv1.2"}
+
+
+async def test_a_426_for_a_whole_file_is_a_success(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.card.says_426 = True
+        await made.begin(0.3)
+        await made.until(ending=Ending.COMPLETE)
+
+
+async def test_a_226_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.card.answers_late = 2.0
+        await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+
+
+async def test_half_a_file_is_noticed_and_deleted(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.card.cuts_upload = True
+        with pytest.raises(OutcomeUnknown, match="bytes arrived"):
+            await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+        assert made.emulator.card.files() == set()
+
+
+async def test_a_busy_data_channel_is_tried_again(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.card.busy_once = True
+        await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+        assert len(made.emulator.card.files()) == 1
+
+
+async def test_a_data_channel_that_hangs_goes_in_clear_the_code_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("printfarm_agent.drivers.bambu.ftps._HANDSHAKE_SECONDS", 0.5)
+    async with printer(tmp_path) as made:
+        made.emulator.card.data_hangs = True
+        await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
+        assert made.emulator.card.in_clear >= 1
+        assert len(made.emulator.card.files()) == 1
+
+
+async def test_damaged_bytes_are_refused_at_the_start_by_their_md5(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.card.corrupts = True
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        with pytest.raises(Refused, match="0500_4003"):
+            await made.driver.start(path, NAME)
+        assert made.machine.starts() == []
+
+
+# -- the start
+
+
+async def test_control_that_is_switched_off_is_named(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        made.emulator.fun = "3EC1AFFF9CFF"
+        await until(lambda: made.emulator._told.get("fun") == "3EC1AFFF9CFF")
+        with pytest.raises(Refused, match="Developer Mode"):
+            await made.driver.start(path, NAME)
+        assert made.count("project_file") == 0, "not even tried"
+        assert "Developer Mode" in (await made.driver.observe()).message
+
+
+@pytest.mark.parametrize("how", ["verify", "hms"])
+async def test_a_refusal_for_want_of_a_signature(tmp_path: Path, how: str) -> None:
+    async with printer(tmp_path, style="p1") as made:
+        made.emulator.fun = None
+        made.emulator.refuses = how
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        with pytest.raises(Refused, match="Developer Mode"):
+            await made.driver.start(path, NAME)
+        assert made.machine.starts() == []
+
+
+async def test_silence_after_a_start_is_an_unknown_outcome(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        made.emulator.refuses = "silence"
+        with pytest.raises(OutcomeUnknown):
+            await made.driver.start(path, NAME)
+        seen = await made.driver.observe()
+        assert (seen.state, seen.file_name) == (ObservedState.IDLE, None)
+        assert made.count("project_file") == 1
+
+
+async def test_the_other_form_of_the_path_is_tried_once_when_the_first_is_not_found(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.url_form = "file:///sdcard/"
+        await made.begin(0.3)
+        await made.until(ending=Ending.COMPLETE)
+        assert made.count("project_file") == 2 and len(made.machine.starts()) == 1
+
+
+async def test_no_form_of_the_path_is_found(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.url_form = "nowhere:///"
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        with pytest.raises(Refused, match="0500_4002"):
+            await made.driver.start(path, NAME)
+        assert made.machine.starts() == []
+
+
+async def test_a_finish_that_lingers_after_the_start_is_not_the_end(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.begin(0.2)
+        await made.until(ending=Ending.COMPLETE)
+        made.emulator.finish_lingers = 2.0
+        other = NAME.replace("0001", "0002")
+        path = made.file(gcode(4.0))
+        await made.driver.put_file(path, other, print)
+        await made.driver.start(path, other)
+        seen = await made.driver.observe()
+        assert (seen.file_name, seen.ending) == (other, None)
+        assert (await made.until(ending=Ending.COMPLETE)).file_name == other
+
+
+async def test_nothing_is_sent_again_after_a_reconnect(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.begin(20.0)
+        await made.emulator.unplug()
+        with pytest.raises(ConnectionLost):
+            await made.driver.pause()
+        await made.emulator.plug_in()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    seen = await made.driver.observe()
+                    break
+                except ConnectionLost:
+                    await asyncio.sleep(0.05)
+        assert seen.file_name == NAME and seen.state is ObservedState.PRINTING
+        assert made.count("project_file") == 1 and made.count("pause") == 0
+
+
+# -- looks
+
+
+async def test_a_mute_socket_is_no_idle(tmp_path: Path) -> None:
+    async with printer(tmp_path, style="p1") as made:
+        await made.driver.connect()
+        made.emulator.mute = True
+        # What it said before is no longer under way.
+        await asyncio.sleep(0.2)
+        with pytest.raises(ConnectionLost, match="stopped talking"):
+            await made.driver.observe()
+
+
+async def test_deltas_alone_are_enough_and_pushall_is_asked_once(tmp_path: Path) -> None:
+    async with printer(tmp_path, style="p1") as made:
+        for _ in range(4):
+            assert (await made.driver.observe()).heaters
+        assert made.count("pushall") == 1
+
+
+async def test_names_in_broken_utf8_are_no_noise(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.invalid_utf8 = True
+        assert (await made.driver.observe()).state is ObservedState.IDLE
+
+
+async def test_a_foreign_print_takes_no_start_and_no_cancel(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        made.emulator.start_foreign("theirs", gcode(20.0))
+        await made.until(ObservedState.PRINTING)
+        with pytest.raises(Refused):
+            await made.driver.start(path, NAME)
+        with pytest.raises(Refused):
+            await made.driver.cancel()
+        assert made.count("project_file") == 0 and made.count("stop") == 0
+
+
+async def test_a_cancel_at_the_screen_is_not_the_farms(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.begin(20.0)
+        await made.until(ObservedState.PRINTING)
+        made.emulator._stop()
+        seen = await made.until(ending=Ending.CANCELLED)
+        assert seen.by_farm is False
+
+
+async def test_an_emergency_stop_beside_a_session_that_hangs(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.begin(20.0)
+        hanging = asyncio.create_task(made.driver.observe())
+        await made.driver.emergency_stop()
+        await until(lambda: made.count("stop") == 1)
+        await asyncio.gather(hanging, return_exceptions=True)
+
+
+async def test_what_the_ams_holds_is_told(tmp_path: Path) -> None:
+    async with printer(tmp_path, ams_tray=1) as made:
+        tray = [{"id": "1", "tray_type": "PETG", "tray_color": "00AE42FF"}]
+        made.emulator.ams = {"ams": [{"id": "0", "tray": tray}], "tray_now": "255"}
+        machine, _ = await made.driver.connect()
+        assert (machine.material, machine.colour) == ("PETG", "#00AE42")
+        await made.begin(0.2)
+        (start,) = [fact for fact in made.machine.log if fact["event"] == "project_file"]
+        assert start["ams_mapping"] == [1]
