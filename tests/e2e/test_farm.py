@@ -38,11 +38,10 @@ def all_events(farm: RealFarm) -> list[dict[str, Any]]:
     return found
 
 
-def checked(farm: RealFarm) -> Counter[str]:
+def checked(farm: RealFarm, *, settled: bool = False) -> Counter[str]:
     """What the printers say, against what the farm says."""
     until(farm.is_ready, 60, "the farm is whole again")
-    logs = {f"p{index}": farm.printers.log(index) for index in range(farm.printer_count)}
-    return check(logs, farm.all_runs(), all_events(farm), farm.folder / "agent" / "journal.db")
+    return check(farm.history(settled=settled))
 
 
 def finish(farm: RealFarm, job_id: str) -> None:

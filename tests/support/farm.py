@@ -1,12 +1,14 @@
 """The farm as its own programs: coordinator, gateway and agents as processes, with short times, to be killed at will."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from printfarm_coordinator.app.farm import Caller, Farm
 from printfarm_coordinator.app.ports import Role
 from printfarm_rpc.identity import Identity, PeerRole
 
+from .history import History, Outage, Told, read_files, read_journal, read_rows
 from .ports import free_port
 from .virtual_printer import VirtualPrinters
 
@@ -63,11 +66,14 @@ class Program:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    # When a test kept it from working.
+    outages: list[Outage] = field(default_factory=list)
 
     def start(self, fail_at: str = "") -> "Program":
         """``fail_at`` is a failpoint, as in PRINTFARM_FAIL_AT."""
         environment = os.environ | self.environment | {"PRINTFARM_FAIL_AT": fail_at}
         self.starts += 1
+        self._works_again()
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
@@ -79,8 +85,17 @@ class Program:
         return self.process is not None and self.process.poll() is None
 
     def signal(self, number: int) -> None:
-        if self.process is not None and self.is_alive:
-            os.killpg(self.process.pid, number)
+        if self.process is None or not self.is_alive:
+            return
+        os.killpg(self.process.pid, number)
+        if number in (signal.SIGSTOP, signal.SIGKILL):
+            self.outages.append(Outage(self.name, time.time(), killed=number == signal.SIGKILL))
+        elif number == signal.SIGCONT:
+            self._works_again()
+
+    def _works_again(self) -> None:
+        for outage in self.outages:
+            outage.until = outage.until or time.time()
 
     def kill(self) -> None:
         """``kill -9``, and waits for it."""
@@ -112,6 +127,7 @@ class RealFarm:
     driver_timeout: float = 2.0
     ports: dict[str, int] = field(default_factory=dict)
     key: str = ""
+    told: list[Told] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("agents", "control", "enrollment", "admin", "metrics", "gateway"):
@@ -238,10 +254,16 @@ class RealFarm:
             assert answer.status_code == 202, answer.text
             return str(answer.json()["job_id"])
 
-        return until(attempt, 60, "the job is accepted")
+        job_id = until(attempt, 60, "the job is accepted")
+        digest, quantity = hashlib.sha256(gcode).hexdigest(), fields.get("quantity", 1)
+        self.told.append(Told("accepted", job_id, time.time(), key, digest, quantity))
+        return job_id
 
     def status(self, job_id: str) -> dict[str, Any]:
-        return until(lambda: self.try_get(f"/api/v1/jobs/{job_id}/status"), 60, "a status")
+        found: dict[str, Any] = until(lambda: self.try_get(f"/api/v1/jobs/{job_id}/status"), 60, "a status")
+        if found["state"] == "cancelled":
+            self.told.append(Told("cancelled", job_id, time.time()))
+        return found
 
     def wait_run(self, job_id: str, *states: str, seconds: float = 60.0) -> dict[str, Any]:
         """The newest run, once it is in one of the states."""
@@ -262,6 +284,34 @@ class RealFarm:
     def all_runs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = until(lambda: self.try_get("/api/v1/runs?limit=500"), 60)["items"]
         return found
+
+    def history(self, *, settled: bool = False) -> History:
+        """Everything that the checker needs. The logs first: what a printer did is older than what the database says."""
+        logs = {f"p{index}": self.printers.log(index) for index in range(self.printer_count)}
+        while True:
+            rows = read_rows(self.database)
+            again = {f"p{index}": self.printers.log(index) for index in range(self.printer_count)}
+            if again == logs:
+                break
+            logs = again
+        journal = self.folder / "agent" / "journal.db"
+        return History(
+            logs,
+            rows,
+            {"a1": read_journal(journal)},
+            list(self.told),
+            [*self.coordinator.outages, *self.gateway.outages, *self.agent.outages],
+            read_files(self.data / "artifacts", self.folder / "agent" / "files"),
+            time_scale=self.time_scale,
+            start_ttl=TTL,
+            idle_heat=self.idle_heat,
+            settled=settled,
+        )
+
+    @property
+    def idle_heat(self) -> float:
+        """Seconds, as the agent's settings have it."""
+        return float(tomllib.loads(self.agent_toml).get("idle_heat_seconds", 600.0))
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.ports['metrics']}/metrics", timeout=10).text
