@@ -5,9 +5,11 @@ from collections import deque
 
 from printfarm.agent.v1 import agent_service_pb2 as pb
 from printfarm.model.v1 import telemetry_pb2
-from printfarm_rpc.limits import SAMPLES_PER_BATCH, TELEMETRY_RING
+from printfarm_rpc.limits import MESSAGE_BYTES, SAMPLES_PER_BATCH, TELEMETRY_RING
 
 FLUSH_SECONDS = 0.3
+# A batch that is too large ends its stream: one that is nearly so is sent without the rest.
+_FULL_BYTES = MESSAGE_BYTES * 3 // 4
 
 
 class Telemetry:
@@ -30,10 +32,11 @@ class Telemetry:
 
     def take(self, now: float) -> pb.StreamTelemetryRequest | None:
         """The next batch over all printers, oldest first; None if there is nothing."""
-        batch = pb.StreamTelemetryRequest()
+        batch, size = pb.StreamTelemetryRequest(), 0
         for ring in self._rings.values():
-            while ring and len(batch.samples) < SAMPLES_PER_BATCH:
+            while ring and len(batch.samples) < SAMPLES_PER_BATCH and size < _FULL_BYTES:
                 at, sample = ring.popleft()
+                size += sample.ByteSize()
                 sample.age.FromNanoseconds(round(max(0.0, now - at) * 1e9))
                 batch.samples.append(sample)
         if not batch.samples:
