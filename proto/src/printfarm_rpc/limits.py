@@ -38,6 +38,8 @@ _BOTH: Options = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # By default an idle connection pings twice, then once a minute: a peer that hangs would outlive its lease.
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_metadata_size", METADATA_BYTES),
 ]
 _SMALL: Options = [("grpc.max_receive_message_length", MESSAGE_BYTES), ("grpc.max_send_message_length", MESSAGE_BYTES)]

@@ -73,6 +73,7 @@ def test_a_peer_that_hangs_is_noticed_within_the_lease(name: str) -> None:
     for timeout in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
         assert option(options, "grpc.keepalive_time_ms") + option(options, timeout) < limits.LEASE_SECONDS
     assert dict(options)["grpc.keepalive_permit_without_calls"] == 1
+    assert dict(options)["grpc.http2.max_pings_without_data"] == 0
 
 
 def test_times_of_the_protocol() -> None:
