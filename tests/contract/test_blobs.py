@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from printfarm_coordinator.adapters.artifacts import folder
-from printfarm_coordinator.adapters.artifacts.folder import FSYNC_FAILED_EXIT, ArtifactFolder
+from printfarm_coordinator.adapters.artifacts.folder import ArtifactFolder
+from printfarm_rpc.durability import FSYNC_FAILED_EXIT
 from tests.support.control_plane import sha256_of
 
 CONTENT = b"G28\n" * 100_000
@@ -117,6 +118,7 @@ LYING_DISK = """
 import asyncio, errno, os, sys
 from pathlib import Path
 from printfarm_coordinator.adapters.artifacts.folder import ArtifactFolder
+from printfarm_rpc.durability import FSYNC_FAILED_EXIT
 
 def fsync(handle):
     raise OSError(errno.EIO, "the disk lies")
@@ -142,3 +144,36 @@ def test_after_a_failed_fsync_the_process_ends_at_once(tmp_path: Path) -> None:
     assert ended.returncode == FSYNC_FAILED_EXIT
     assert "went on" not in ended.stdout
     assert not [path for path in tmp_path.glob("*/*/*") if path.is_file()]
+
+
+LYING_DATABASE = """
+import asyncio, sys
+from printfarm_coordinator.adapters.sql.migrate import migrate
+from printfarm_coordinator.adapters.sql.store import SqlStore
+from printfarm_coordinator.app.ports import Agent
+from tests.support.lying_disk import break_fsync
+
+async def main():
+    store = SqlStore(sys.argv[1])
+    await migrate(store.engine)
+    try:
+        break_fsync()
+    except OSError as error:
+        sys.exit(f"cannot: {error}")
+    try:
+        async with store.write("test") as tx:
+            await tx.put_agent(Agent("a1", tx.now))
+    finally:
+        print("went on")
+
+asyncio.run(main())
+"""
+
+
+def test_after_a_failed_fsync_of_the_embedded_database_the_process_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LYING_DATABASE, f"sqlite:///{tmp_path / 'farm.db'}"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
+    if "cannot:" in done.stderr:
+        pytest.skip(f"fsync cannot be made to fail here: {done.stderr.strip()}")
+    assert done.returncode == FSYNC_FAILED_EXIT, done.stderr
+    assert "went on" not in done.stdout

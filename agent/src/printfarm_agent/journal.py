@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from printfarm.agent.v1 import agent_service_pb2 as pb
+from printfarm_rpc.durability import end_if_fsync_failed
 from printfarm_rpc.failpoints import failpoint
 
 from .driver import Handle
@@ -196,6 +197,7 @@ class Journal:
                 failpoint(f"before_journal.{_what(entry)}")
             self._connection.execute("COMMIT")
         except BaseException as error:
+            end_if_fsync_failed(error)
             self._connection.rollback()
             for entry in entries:
                 entry.done(error)

@@ -97,8 +97,16 @@ async def open_coordinator(settings: CoordinatorSettings) -> AsyncGenerator[Runn
         bus = await _open_bus(stack, settings)
         farm = Farm(store, bus, ArtifactFolder(settings.artifacts), TimeOrderedIds())
         metrics = Metrics()
-        leadership = Leadership(uuid.uuid4().hex, metrics.leads.set)
+        leadership = Leadership(uuid.uuid4().hex, lambda leads: _led(farm, metrics, leads=leads))
         yield await _open_parts(stack, settings, farm, authority, files, metrics, leadership)
+
+
+def _led(farm: Farm, metrics: Metrics, *, leads: bool) -> None:
+    """The leader alone offers, and only to agents that are connected to it: whoever is connected here must go there."""
+    metrics.leads.set(leads)
+    if not leads:
+        for agent_id in farm.hints.sessions():
+            farm.hints.end_session(agent_id, "another coordinator leads; connect to that one", "DRAINING")
 
 
 async def _open_bus(stack: AsyncExitStack, settings: CoordinatorSettings) -> Bus:

@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,6 +11,7 @@ import pytest
 
 from printfarm_agent.execution import Book, Event, LocalRun, Stage
 from printfarm_agent.journal import Journal, JournalCorrupt
+from printfarm_rpc.durability import FSYNC_FAILED_EXIT
 
 
 def clock() -> float:
@@ -82,3 +85,39 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(JournalCorrupt):
         Journal(path, clock)
     assert path.read_bytes() == before
+
+
+LYING_DISK = """
+import asyncio, sys, time
+from pathlib import Path
+from printfarm_agent.execution import Book
+from printfarm_agent.journal import Journal
+from tests.support.lying_disk import break_fsync
+
+async def main():
+    with Journal(Path(sys.argv[1]), time.monotonic) as journal:
+        await journal.commit("p", Book(1), ())
+        try:
+            break_fsync()
+        except OSError as error:
+            sys.exit(f"cannot: {error}")
+        try:
+            await journal.commit("p", Book(2), ())
+        finally:
+            print("went on")
+
+asyncio.run(main())
+"""
+
+
+async def test_after_a_failed_fsync_the_process_ends_and_a_fresh_one_reads_the_disk(tmp_path: Path) -> None:
+    """Never tried again: the kernel may have thrown away what it could not write, and say yes the second time."""
+    path = tmp_path / "j.db"
+    command = [sys.executable, "-c", LYING_DISK, str(path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60)  # noqa: ASYNC221
+    if "cannot:" in done.stderr:
+        pytest.skip(f"fsync cannot be made to fail here: {done.stderr.strip()}")
+    assert done.returncode == FSYNC_FAILED_EXIT, done.stderr
+    assert "went on" not in done.stdout
+    with Journal(path, clock) as journal:
+        assert journal.book("p").max_epoch in (1, 2)

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from ..domain.silence import Brake, Lease, braked, expired, is_mass_silence
+from ..domain.silence import Brake, ClockWatch, Lease, braked, expired, is_mass_silence
 from .farm import Farm, transact
 from .leading import Leadership
 from .ports import DatabaseUnavailable, Writing
@@ -67,14 +67,35 @@ async def _declare(farm: Farm, leadership: Leadership, agent_id: str) -> bool:
     return await transact(farm, "expire", work)
 
 
+async def notice_clock(farm: Farm, watch: ClockWatch, monotonic: float, lease_us: int) -> bool:
+    """After the database's clock was set, every lease and the brake begin anew in its new time. True if it was."""
+    async with farm.store.read() as look:
+        now = look.now
+    if abs(watch.jump(now, monotonic)) <= SLOW_SECONDS:
+        return False
+    farm.vigilance.brake = farm.vigilance.grace = Brake()
+    _pull(farm, now, lease_us, "the database's clock was set")
+
+    async def work(tx: Writing) -> None:
+        for known in await tx.agents():
+            agent = await tx.lock_agent(known.agent_id)
+            if agent is not None and agent.reachable:
+                await tx.put_agent(replace(agent, lease_expires_at=tx.now + lease_us))
+
+    await transact(farm, "clock", work)
+    return True
+
+
 async def expire_for_ever(farm: Farm, leadership: Leadership, lease_us: int) -> None:
     """Until cancelled. After a start nobody is declared for two leases: the silence before was ours."""
     async with farm.store.read() as look:
         farm.vigilance.grace = braked(Brake(), look.now, lease_us)
+    watch = ClockWatch()
     while True:
         await asyncio.sleep(PERIOD_SECONDS)
         try:
             if leadership.leads:
+                await notice_clock(farm, watch, time.monotonic(), lease_us)
                 await expire_once(farm, leadership, lease_us)
         except DatabaseUnavailable as error:
             _LOG.warning("silence not judged: the database does not answer", why=str(error))

@@ -49,6 +49,20 @@ def braked(brake: Brake, now: int, lease_us: int) -> Brake:
     return Brake(max(brake.until, now + 2 * lease_us))
 
 
+@dataclass(slots=True)
+class ClockWatch:
+    """Whether the database's clock was set: between two looks it must go on as far as this process's monotonic one.
+
+    Only durations are compared, never the two clocks (I18)."""
+
+    last: tuple[int, float] | None = None
+
+    def jump(self, now: int, monotonic: float) -> float:
+        """By how many seconds the clock was set forward (or back, below 0) since the last look, in microseconds ``now``."""
+        before, self.last = self.last, (now, monotonic)
+        return 0.0 if before is None else (now - before[0]) / 1e6 - (monotonic - before[1])
+
+
 def lost(held: Slice, now: int) -> Slice:
     """The run of an agent that is out of reach: unconfirmed if it is active, and nothing is started in its place."""
     if held.run.state is RunState.UNCONFIRMED or not held.run.state.is_active:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import structlog
 
+from printfarm_rpc.durability import end_process
 from printfarm_rpc.failpoints import failpoint
 
 from ...app.ports import Incoming, Received, StorageFull
@@ -27,7 +28,6 @@ T = TypeVar("T")
 EDGE_BYTES = 64 * 1024
 _READ_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-FSYNC_FAILED_EXIT = 87
 
 
 class ArtifactFolder:
@@ -253,14 +253,13 @@ def _received(path: Path) -> Received:
 
 
 def _sync_path(path: Path) -> None:
-    """After a failed fsync the kernel may have thrown the pages away: only a fresh process knows what is on the disk."""
+    """Returns when it is on the disk; a failed fsync ends the process."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
         if error.errno in _FULL:
             raise
-        _LOG.critical("fsync failed: ending the process", error=os.strerror(error.errno or 0))
-        os._exit(FSYNC_FAILED_EXIT)
+        end_process(os.strerror(error.errno or 0))
     finally:
         os.close(handle)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from printfarm_rpc.durability import end_if_fsync_failed
 from printfarm_rpc.failpoints import failpoint
 
 from ...app.ports import DatabaseUnavailable, Reading, StaleWrite, Writing
@@ -140,6 +141,7 @@ async def _transaction(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
         yield connection
         await _undisturbed(connection.commit())
     except BaseException as error:
+        end_if_fsync_failed(getattr(error, "orig", None))
         # A task cancelled between write and commit would leave SQLite's file locked for everyone.
         await _roll_back(connection)
         raise _translated(error) from error
