@@ -36,7 +36,7 @@ class Coordinator:
     def look(self) -> list[str]:
         """One period: who is declared out of reach."""
         drive(self.leadership.prolong(self.farm))
-        drive(notice_clock(self.farm, self.watch, self.monotonic, LEASE))
+        drive(notice_clock(self.farm, self.watch, LEASE, lambda: self.monotonic))
         return drive(expire_once(self.farm, self.leadership, LEASE))
 
     def pass_time(self, seconds: float, *, set_by: float = 0.0) -> None:
