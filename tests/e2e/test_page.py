@@ -132,6 +132,8 @@ def test_what_failed_says_why_and_a_waiting_job_says_what_it_waits_for(page: Pag
     vase.locator("summary").click()
     expect(vase).to_contain_text("p0: wanted at least")
     farm.post(f"/api/v1/jobs/{hot}/cancel")
+    runs = {run["run_id"] for run in farm.status(hot)["runs"]}
+    assert runs and not runs & {start["run_id"] for start in farm.printers.starts(1)}
 
 
 def test_drawing_anew_leaves_the_focus_where_it_is(page: Page, farm: RealFarm) -> None:

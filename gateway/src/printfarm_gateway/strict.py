@@ -8,6 +8,8 @@ from .problems import wrong_field
 
 DEEPEST = 32
 LONGEST_NUMBER = 64
+# Far more than any request of ours has. Each unknown one is an error to be told, which is what makes many of them expensive.
+MOST_MEMBERS = 256
 
 
 def loads(body: bytes) -> Any:
@@ -27,6 +29,7 @@ def loads(body: bytes) -> Any:
         raise wrong_field("body", f"must not be nested deeper than {DEEPEST}") from error
     except ValueError as error:
         raise wrong_field("body", f"is not JSON: {error}"[:200]) from error
+    _check_value("body", found)
     return found
 
 
@@ -50,15 +53,24 @@ def _check_depth(text: str) -> None:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_MEMBERS:
+        raise wrong_field("body", f"an object has more than {MOST_MEMBERS} members")
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
             raise wrong_field(_shown(key), "is there twice: send it once")
         _check_text(key, key)
-        if isinstance(value, str):
-            _check_text(key, value)
+        _check_value(key, value)
         found[key] = value
     return found
+
+
+def _check_value(key: str, value: Any) -> None:
+    if isinstance(value, str):
+        _check_text(key, value)
+    elif isinstance(value, list):
+        for each in value:
+            _check_value(key, each)
 
 
 def _shown(key: str) -> str:

@@ -21,7 +21,7 @@ from printfarm_coordinator.domain.reunion import LARGEST_BELIEVED_LEAD
 from printfarm_coordinator.domain.run import Run, RunState
 from printfarm_coordinator.domain.slice import Slice
 from printfarm_rpc.errors import Code, FarmError, from_rpc_error
-from printfarm_rpc.limits import EVENTS_PER_BATCH, LARGEST_FRAME_BYTES, SAMPLES_PER_BATCH
+from printfarm_rpc.limits import EVENTS_PER_BATCH, LARGEST_FRAME_BYTES, MESSAGE_BYTES, METADATA_BYTES, SAMPLES_PER_BATCH
 from tests.support.agent_plane import Host, Plane, answer, code_of, open_agent_plane
 from tests.support.control_plane import eventually
 
@@ -155,6 +155,7 @@ async def test_67_a_printer_of_another_agent_is_not_taken(plane: Plane) -> None:
         printer = await look.printer("p1")
     assert printer is not None
     assert printer.agent_id == "a1"
+    assert (await plane.told()).count("agent.hello_refused") == 1
 
 
 async def test_67_events_telemetry_and_frames_of_anothers_printer_change_nothing(plane: Plane) -> None:
@@ -544,10 +545,10 @@ async def test_74_a_flood_of_readings_keeps_one_each(plane: Plane) -> None:
     assert await code_of(send_samples(host, over)) is Code.INVALID_ARGUMENT
 
 
-# -- 75, 76, 77
+# -- 65, 76, 77
 
 
-async def test_75_a_message_beyond_the_cap_ends_its_stream_alone(plane: Plane) -> None:
+async def test_65_a_message_beyond_the_cap_ends_its_stream_alone(plane: Plane) -> None:
     host = await plane.enrolled()
     steady = await greeted(await plane.enrolled("a2"), hello(report("p2")))
     channel = grpc.aio.secure_channel(
@@ -562,6 +563,33 @@ async def test_75_a_message_beyond_the_cap_ends_its_stream_alone(plane: Plane) -
     await stream.write(bytes(4 << 20) + b"\0")
     assert await status_of(stream) is grpc.StatusCode.RESOURCE_EXHAUSTED
     await steady.is_served()
+
+
+async def test_65_the_sender_itself_refuses_it(plane: Plane) -> None:
+    """Nobody is told "sent" of what the reader would never take."""
+    host = await plane.enrolled()
+    steady = await greeted(await plane.enrolled("a2"), hello(report("p2")))
+    talk = await greeted(host)
+    huge = pb.AgentEvent(sequence=1, printer_id="p1", alarm=pb.RunAlarm(code="overdue", text="t" * MESSAGE_BYTES))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await talk.stream.write(pb.ConnectRequest(events=pb.EventBatch(events=[huge])))
+    await steady.is_served()
+    agent = await plane.agent()
+    assert agent is not None
+    assert agent.last_applied_sequence == 0
+
+
+@pytest.mark.parametrize("key", ["x-filler", "x-filler-bin"])
+async def test_75_metadata_beyond_the_cap(plane: Plane, key: str) -> None:
+    host = await plane.enrolled()
+    talk = await greeted(host)
+    filler = "x" * (4 * METADATA_BYTES)
+    metadata = ((key, filler.encode() if key.endswith("-bin") else filler),)
+    asked = pb.AuthoriseStartRequest(run_id="r1", printer_id="p1", epoch=1, nonce="n" * 16, bed_token="t")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await host.stub.AuthoriseStart(asked, timeout=SECONDS, metadata=metadata)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await talk.is_served()
 
 
 @pytest.mark.parametrize("offset", [-1, -(2**63), 11, 2**62])

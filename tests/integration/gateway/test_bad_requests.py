@@ -4,7 +4,9 @@ import asyncio
 import base64
 import gzip
 import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -353,6 +355,9 @@ async def test_18_a_number_of_a_million_digits(gateway: TestedGateway) -> None:
         pytest.param(b'{"name": "\\ud800"}', id="lone-surrogate"),
         pytest.param(b'{"\\udfff": 1}', id="lone-surrogate-key"),
         pytest.param(b'{"name": "a\\u0000b"}', id="nul"),
+        pytest.param(b'{"name": "a", "requirements": {"tags": ["\\ud800"]}}', id="lone-surrogate-in-a-list"),
+        pytest.param(b'{"name": "a", "requirements": {"tags": [["a\\u0000b"]]}}', id="nul-in-a-list"),
+        pytest.param(b'["\\ud800"]', id="lone-surrogate-in-a-list-alone"),
         pytest.param(b"\xef\xbb\xbf{}", id="byte-order-mark"),
         pytest.param('{"name": "a"}'.encode("utf-16"), id="utf-16"),
         pytest.param(b"", id="empty"),
@@ -388,3 +393,56 @@ async def test_21_fields_that_nobody_may_set(gateway: TestedGateway, field: str)
     fixes = {error["field"]: error["fix"] for error in document["errors"]}
     assert "leave it out" in fixes[field]
     await wrong_json(gateway, order(requirements={field: 1}), f"requirements.{field}")
+
+
+# -- what all of these cost
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def longest_turn(until: asyncio.Task[Any]) -> float:
+    """Seconds of processor time in which the loop let nobody else run: how busy the machine is does not count."""
+    longest, before = 0.0, time.thread_time()
+    while not until.done():
+        await asyncio.sleep(0)
+        now = time.thread_time()
+        longest, before = max(longest, now - before), now
+    return longest
+
+
+HOSTILE = [
+    b"[" * JSON_BYTES,
+    b'{"a":' * (JSON_BYTES // 5),
+    b'{"quantity": ' + b"9" * (JSON_BYTES - 20) + b"}",
+    b'{"name": "' + b"\\ud800" * (JSON_BYTES // 6 - 10) + b'"}',
+    b"{" + b",".join(b'"k%d":1' % number for number in range(JSON_BYTES // 12)) + b"}",
+    b'{"a":1,' * (JSON_BYTES // 7),
+    b'{"requirements": {"tags": [' + b"1," * (JSON_BYTES // 2 - 20) + b"1]}}",
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=["deep", "deep-objects", "digits", "surrogates", "keys", "cut", "list"])
+async def test_the_largest_hostile_bodies_neither_fill_memory_nor_hold_up_the_loop(
+    gateway: TestedGateway, body: bytes
+) -> None:
+    async def attack() -> list[int]:
+        async with gateway.client() as client:
+            sent = [client.post(RECEIVE, content=body, headers={"Content-Type": "application/json"}) for _ in range(10)]
+            return [answer.status_code for answer in await asyncio.gather(*sent)]
+
+    await attack()
+    before = resident_bytes()
+    attacking = asyncio.create_task(attack())
+    turn = await longest_turn(attacking)
+    assert set(attacking.result()) == {422}
+    assert resident_bytes() - before < 64 << 20
+    assert turn < 2.0
+    assert await jobs_there(gateway) == []
+
+
+async def jobs_there(gateway: TestedGateway) -> list[Any]:
+    async with gateway.client() as client:
+        found: list[Any] = (await client.get(JOBS)).json()["items"]
+    return found

@@ -290,4 +290,5 @@ async def test_29_cancelled_a_hundred_times_at_once_is_cancelled_once(gateway: T
     assert types["job.cancelled"] == 1
     async with gateway.client("admin") as client:
         rows = (await client.get("/api/v1/audit", params={"subject_id": job_id})).json()["items"]
+    # Nothing of it had moved or heated: there may be no row, and never a hundred.
     assert len([row for row in rows if "cancel" in row["action"]]) <= 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from printfarm_gateway.problems import Problem
-from printfarm_gateway.strict import DEEPEST, loads
+from printfarm_gateway.strict import DEEPEST, MOST_MEMBERS, loads
 
 text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 values = st.recursive(
@@ -52,3 +52,13 @@ def test_depth(opening: str) -> None:
         loads((opening + fits + closing).encode())
     assert loads(b'"' + b"[" * 1_000 + b'"') == "[" * 1_000
     assert loads(b'"\\"' + b"[" * 1_000 + b'"') == '"' + "[" * 1_000
+
+
+def test_members_are_counted_and_lists_are_looked_into() -> None:
+    fits = json.dumps({f"k{number}": 1 for number in range(MOST_MEMBERS)})
+    assert len(loads(fits.encode())) == MOST_MEMBERS
+    with pytest.raises(Problem, match="members"):
+        loads((fits[:-1] + ', "one": 1}').encode())
+    for hidden in (b'{"tags": ["\\ud800"]}', b'{"tags": [["\\u0000"]]}', b'["\\udfff"]', b'"\\udfff"'):
+        with pytest.raises(Problem, match="must"):
+            loads(hidden)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from ..domain.desired import Desired, desired
 from ..domain.errors import RuleError
 from ..domain.events import DomainEvent
@@ -14,6 +16,8 @@ from ..domain.slice import printer_event
 from .farm import Farm, transact
 from .ports import Agent, Reading, Writing
 from .report import current_agent
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,26 @@ async def greet(farm: Farm, greeting: Greeting, lease_us: int) -> Welcome:
                 await tx.save_printer(locked, lost_printer(locked, tx.now))
         return agent
 
-    agent = await transact(farm, "hello", work)
+    try:
+        agent = await transact(farm, "hello", work)
+    except RuleError as refusal:
+        if refusal.code == "WRONG_AGENT":
+            await _alert(farm, greeting.agent_id, refusal.reason)
+        raise
     farm.hints.assign.set()
     farm.hints.relay.set()
     return Welcome(agent.connection_epoch, agent.last_applied_sequence)
+
+
+async def _alert(farm: Farm, agent_id: str, why: str) -> None:
+    """People are told: a host that claims another's printer is set up wrongly, or is not what it says."""
+    _LOG.warning("hello refused", agent_id=agent_id, why=why)
+
+    async def work(tx: Writing) -> None:
+        await tx.append_events([DomainEvent("agent.hello_refused", agent_id, agent_id, {"reason": why})])
+
+    await transact(farm, "hello_refused", work)
+    farm.hints.relay.set()
 
 
 def _connected(agent: Agent, greeting: Greeting, applied: int, now: int, lease_us: int) -> Agent:
