@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from printfarm_agent.driver import Driver, Ending, ObservedState, OutcomeUnknown
+from printfarm_agent.drivers.octoprint.driver import OctoPrintDriver
 from tests.conformance.rigs.octoprint import OctoPrintRig
 from tests.conformance.steps import BUSY, Bench, until
 from tests.support.octoprint import OctoPrintServer
@@ -69,6 +70,26 @@ async def test_a_printer_that_is_unplugged_ends_the_print(
     assert seen.message
     # Lost while paused, OctoPrint records no end at all.
     assert seen.ending is (None if paused else Ending.FAILED)
+
+
+@pytest.mark.parametrize("by", ["a person", "a reset"])
+async def test_a_cancel_by_a_person_is_told_from_a_reset(
+    octoprint_server: OctoPrintServer, rig: OctoPrintRig, tmp_path: Path, by: str
+) -> None:
+    async with rig.open(rig.options() | {"url": octoprint_server.url}) as driver:
+        assert isinstance(driver, OctoPrintDriver)
+        async with asyncio.timeout(60):
+            while not driver.ends.is_listening:  # noqa: ASYNC110 - it has no Event: nobody else waits for it
+                await asyncio.sleep(0.02)
+        bench = Bench(rig, driver, tmp_path)
+        await bench.begin(30.0)
+        if by == "a person":
+            octoprint_server.post("/api/job", command="cancel")
+        else:
+            octoprint_server.debug("reset")
+        seen = await until(driver, lambda seen: seen.state is ObservedState.IDLE and seen.ending is not None)
+    assert bench.is_ours(seen)
+    assert seen.ending is (Ending.CANCELLED if by == "a person" else Ending.FAILED)
 
 
 async def test_an_emergency_stop_that_is_denied_is_no_stop(rig: OctoPrintRig) -> None:

@@ -101,6 +101,19 @@ def test_permissions_that_are_missing_are_named() -> None:
     assert protocol.missing_permissions({"name": "farm", "permissions": [{"key": key} for key in every]}) == ["CONTROL"]
 
 
+def test_only_a_cancel_by_somebody_is_one() -> None:
+    def told(kind: str = "PrintCancelled", **payload: object) -> dict[str, object]:
+        return {"event": {"type": kind, "payload": {"path": "a", "origin": "local", "user": "eva"} | payload}}
+
+    assert protocol.cancelled_path(told()) == "a"
+    for other in (told(user=None), told(origin="sdcard"), told("PrintFailed"), {"current": {}}, [], {"event": 3}):
+        assert protocol.cancelled_path(other) == ""
+    assert protocol.wants_login({"reauthRequired": {"reason": "stale"}})
+    assert protocol.socket_login({"name": "farm", "session": "s"}) == "farm:s"
+    with pytest.raises(BadReply):
+        protocol.socket_login({"name": "farm"})
+
+
 def test_what_was_printed_last_is_found_in_the_folder() -> None:
     def file(name: str, date: object) -> dict[str, object]:
         return {"name": name, "prints": {"last": {"date": date}}}

@@ -1,6 +1,6 @@
-"""The driver of OctoPrint: REST alone, each exchange on a connection of its own.
+"""The driver of OctoPrint: REST, each exchange on a connection of its own; the push socket only for a hint.
 
-``observe`` promises a fresh look, so it asks; the push socket would be memory. octorest is not used: it is synchronous, has no
+``observe`` promises a fresh look, so it asks; what a socket told is memory. octorest is not used: it is synchronous, has no
 deadlines, drops a base path, and its upload loses ``path`` and ``select`` against OctoPrint 1.11.
 """
 
@@ -32,6 +32,7 @@ from ..form import content_type, form
 from ..http_peer import Answer, HttpPeer, Upload, upload_seconds
 from ..reading import table, text
 from . import protocol
+from .ends import Ends
 
 # A slow host on a slow Wi-Fi takes 200 kB/s.
 _SLOWEST_BYTES_PER_SECOND = 100_000.0
@@ -53,6 +54,7 @@ class OctoPrintDriver:
         self._emergency = HttpPeer(url, connect_seconds=min(seconds, _EMERGENCY_SECONDS), seconds=_EMERGENCY_SECONDS)
         self._key = key
         self._folder = folder
+        self.ends = Ends(url, key.reveal, seconds)
         self._profile = protocol.Profile()
         # Our last print: after a restart OctoPrint shows no job, and keeps the file's record.
         self._last = ""
@@ -89,7 +91,8 @@ class OctoPrintDriver:
                 self._last = name
             else:
                 file = await self._record(name)
-        return protocol.observation(job, printer, name, file, cancelled=bool(name) and name == self._cancelled)
+        cancelled = bool(name) and (name == self._cancelled or self.ends.was_cancelled(self._path(name)))
+        return protocol.observation(job, printer, name, file, cancelled=cancelled)
 
     async def put_file(self, path: Path, name: str, sent: Sent) -> None:
         size, digest = await asyncio.to_thread(_size_and_sha1, path)
@@ -160,6 +163,7 @@ class OctoPrintDriver:
 
     async def close(self) -> None:
         """A print goes on."""
+        await self.ends.close()
         await self._peer.close()
         await self._emergency.close()
 
@@ -266,7 +270,10 @@ def open_driver(config: PrinterConfig) -> AbstractAsyncContextManager[Driver]:
 
 @asynccontextmanager
 async def _opened(driver: OctoPrintDriver) -> AsyncGenerator[Driver]:
+    listening = asyncio.create_task(driver.ends.run())
     try:
         yield driver
     finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         await driver.close()

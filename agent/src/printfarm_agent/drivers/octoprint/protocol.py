@@ -129,7 +129,7 @@ def is_busy(job: Json) -> bool:
 
 def observation(job: Json, printer: Json | None, name: str, file: Json | None, *, cancelled: bool) -> Observation:
     """One look. ``printer`` is None while it is not operational. ``name`` is the file that it prints, or printed last by
-    our knowledge; ``file`` is that one's record, where it was asked. ``cancelled``: we asked for the end of that print."""
+    our knowledge; ``file`` is that one's record, where it was asked. ``cancelled``: somebody asked for that end."""
     state = _checked(_state(state_text(job)), printer)
     progress, told = table(job.get("progress")), text(job.get("error"))
     percent = number(progress.get("completion"), 0.0, 100.0)
@@ -185,7 +185,7 @@ def _message(ending: Ending | None, state: ObservedState) -> str:
     if state is ObservedState.ERROR:
         return "OctoPrint closed the connection after an error: see its terminal, then connect again there"
     if ending is Ending.FAILED:
-        return "OctoPrint says that the print did not succeed: it was cancelled there, or the printer restarted"
+        return "OctoPrint says that the print did not succeed: its printer restarted, or it was cancelled while nobody listened"
     return ""
 
 
@@ -215,6 +215,37 @@ def last_printed(folder: Json) -> str:
 
 def _ended_at(file: Json) -> float | None:
     return number(table(table(file.get("prints")).get("last")).get("date"), 0.0, 1e11)
+
+
+# -- the push socket
+
+SUBSCRIPTION: Json = {"subscribe": {"state": False, "events": ["PrintCancelled"], "plugins": []}}
+
+
+def socket_login(reply: object) -> str:
+    """Of a passive ``/api/login``. Raises BadReply."""
+    name, session = text(table(reply).get("name")), text(table(reply).get("session"))
+    if not name or not session:
+        raise BadReply("OctoPrint gave no session")
+    return f"{name}:{session}"
+
+
+def wants_login(message: object) -> bool:
+    """The session ended, such as by a restart."""
+    return "reauthRequired" in table(message)
+
+
+def cancelled_path(message: object) -> str:
+    """The file on OctoPrint's storage whose print somebody cancelled; empty for all else. A firmware that restarts is told as
+    a cancel too, but by nobody."""
+    event = table(table(message).get("event"))
+    payload = table(event.get("payload"))
+    if event.get("type") != "PrintCancelled" or payload.get("origin") != "local" or not text(payload.get("user")):
+        return ""
+    return text(payload.get("path"))
+
+
+# -- files
 
 
 def stored_as(reply: Json, path: str) -> bool:
