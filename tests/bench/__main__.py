@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from . import cold, dead, decision, files, frames, memory, reconnect, rest, start, telemetry
+from . import cold, dead, decision, files, frames, memory, reconnect, rest, serial_stream, start, telemetry
 
 BENCHMARKS = {
     "telemetry": telemetry.ingest,
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "memory-agent": memory.agent,
     "memory-coordinator": memory.coordinator,
     "reconnect": reconnect.reconnect,
+    "serial": serial_stream.stream,
     "cold": cold.start,
     "dead": dead.dead,
 }

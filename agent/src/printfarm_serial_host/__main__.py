@@ -1,6 +1,7 @@
 """``printfarm-serial-host --folder DIR``: started by the agent's driver ``marlin``; nobody else needs to."""
 
 import argparse
+import contextlib
 import fcntl
 import os
 import signal
@@ -15,6 +16,7 @@ from .host import Host
 from .ledger import Ledger
 
 LONGEST_LOG = 1 << 20
+PRIORITY = -10
 
 
 def _detach() -> None:
@@ -33,6 +35,12 @@ def _log_to(path: Path) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for there, here in ((0, nothing), (1, log), (2, log)):
         os.dup2(here, there)
+
+
+def _go_first() -> None:
+    """Before other work, where that is allowed (LimitNICE): it needs little, and the printer waits for it."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
 def _say(text: str) -> None:
@@ -65,6 +73,7 @@ def main() -> None:
     except BlockingIOError:
         # Another one already holds this printer.
         return
+    _go_first()
     (folder / talk.PID).write_text(str(os.getpid()))
     host = Host(config, token, folder, _say)
     for number in (signal.SIGTERM, signal.SIGINT):

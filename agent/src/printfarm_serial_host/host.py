@@ -117,7 +117,7 @@ class Host:
         course = self.machine.course
         if course is not None:
             course.close(End(Ending.FAILED, "host_interrupted", "the process that streams it was told to end"), now)
-        elif self.machine.is_known and self.machine.is_hot:
+        elif self.machine.is_known and self.machine.facts.is_hot:
             self.machine.cool_down(now)
 
     def _consider_leaving(self, now: float) -> None:
@@ -132,7 +132,7 @@ class Host:
             self.end()
         if self._ends_at is None:
             return
-        is_cold = not (self.machine.is_busy or (self.machine.is_known and self.machine.is_hot))
+        is_cold = not (self.machine.is_busy or (self.machine.is_known and self.machine.facts.is_hot))
         if is_cold or now >= self._ends_at:
             self._say("left")
             self._is_over = True
@@ -178,8 +178,8 @@ class Host:
             "is_busy": machine.is_busy,
             "is_known": machine.is_known,
             "why": machine.why,
-            "fields": machine.fields,
-            "capabilities": machine.capabilities,
+            "fields": machine.facts.fields,
+            "capabilities": machine.facts.capabilities,
         }
         peer.say(talk.answer(number, **facts))
 

@@ -9,8 +9,8 @@ from typing import Any
 from ...limits import HeatRules, Limits
 from .course import Manners
 from .dialects import DIALECTS
+from .flow import Timing
 from .hello import HelloTiming
-from .link import Timing
 from .machine import Rules
 
 BAUDS = (115200, 250000, 230400, 57600, 38400, 19200, 9600)

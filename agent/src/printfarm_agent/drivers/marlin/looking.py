@@ -35,12 +35,12 @@ def look(machine: Machine, now: float) -> Status:
         layer_count=course.layer_count if course else None,
         elapsed_seconds=now - course.began_at if course else (last.elapsed_seconds if last else None),
         remaining_seconds=_remaining(machine),
-        heaters=tuple(machine.heaters.values()),
+        heaters=tuple(machine.facts.heaters.values()),
         position_mm=_position(course),
         message=_message(machine, last),
         boot_count=machine.memory.boot_count,
         print_number=machine.memory.print_number or None,
-        filament_present=machine.filament,
+        filament_present=machine.facts.filament,
         by_farm=_by_farm(machine, now),
         halted=machine.halt is not None,
         link=_link(machine),
@@ -57,7 +57,7 @@ def _state(machine: Machine, now: float) -> ObservedState:
     course = machine.course
     if course is None:
         return _without_a_print(machine, now)
-    if machine.waits_for_person or machine.paused_itself:
+    if machine.facts.waits_for_person or machine.facts.paused_itself:
         return ObservedState.PAUSED
     if course.phase is Phase.STREAMING:
         return ObservedState.PRINTING if course.is_printing else ObservedState.PREPARING
@@ -72,12 +72,12 @@ def _without_a_print(machine: Machine, now: float) -> ObservedState:
 
 def _is_foreign(machine: Machine, now: float) -> bool:
     """Somebody at the printer uses it: a print from its card, or work that keeps it busy."""
-    return machine.course is None and (machine.sd is not None or now < machine.foreign_until)
+    return machine.course is None and machine.facts.is_foreign(now)
 
 
 def _file_name(machine: Machine, now: float) -> str | None:
     if _is_foreign(machine, now):
-        return machine.sd_file
+        return machine.facts.sd_file
     return machine.memory.last.name if machine.memory.last else None
 
 
@@ -85,15 +85,15 @@ def _by_farm(machine: Machine, now: float) -> bool | None:
     if _is_foreign(machine, now):
         return False
     if machine.course is not None:
-        return machine.course.by_farm and not machine.waits_for_person and not machine.paused_itself
+        return machine.course.by_farm and not machine.facts.waits_for_person and not machine.facts.paused_itself
     return machine.memory.last.by_farm if machine.memory.last else None
 
 
 def _progress(machine: Machine) -> float | None:
     if machine.course is not None:
         return machine.course.progress
-    if machine.sd is not None and machine.sd.total:
-        return min(machine.sd.done / machine.sd.total, 1.0)
+    if machine.facts.sd is not None and machine.facts.sd.total:
+        return min(machine.facts.sd.done / machine.facts.sd.total, 1.0)
     return machine.memory.last.progress if machine.memory.last else None
 
 
@@ -102,8 +102,8 @@ def _remaining(machine: Machine) -> float | None:
     if course is None:
         return None
     minutes = course.modal.minutes_left
-    if minutes is None and machine.percent is not None:
-        minutes = machine.percent.minutes_left
+    if minutes is None and machine.facts.percent is not None:
+        minutes = machine.facts.percent.minutes_left
     return minutes * 60 if minutes is not None else None
 
 

@@ -10,37 +10,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ...driver import Ending, Heater
+from ...driver import Ending
 from ...heat import HeatWatch
 from ...limits import HeatRules, Limits, LineCheck
 from .course import Course, End, Manners, Phase, heaters_off
 from .dialects import MARLIN, Dialect, dialect_of
+from .facts import Facts
+from .flow import Acked, Event, Lost, Noisy, Said, Timing
 from .hello import Hello, HelloTiming
-from .link import Acked, Event, Link, Lost, Noisy, Said, Timing
+from .link import Link
 from .memory import LastPrint, Memory
-from .replies import (
-    Action,
-    Busy,
-    Capability,
-    Fault,
-    Firmware,
-    Percent,
-    Reply,
-    SdDone,
-    SdFile,
-    SdIdle,
-    SdPrinting,
-    Severity,
-    Start,
-    Temperatures,
-    merged,
-)
+from .replies import Action, Busy, Fault, Reply, SdPrinting, Severity, Start, Temperatures
 
 # An error text that nobody knows is harmless if the firmware goes on within so long.
 OPEN_FAULT_SECONDS = 2.0
 POLL_SECONDS = 2.0
-# Who works at the printer's own screen is taken to be there for so long after its last "busy".
-FOREIGN_SECONDS = 6.0
 HELLO_AGAIN_SECONDS = 5.0
 
 
@@ -74,10 +58,8 @@ class Machine:
     def __init__(self, rules: Rules, memory: Memory) -> None:
         self.rules = rules
         self.memory = memory
-        self.capabilities: dict[str, bool] = {}
-        self.fields: dict[str, str] = {}
+        self.facts = Facts()
         self.course: Course | None = None
-        self.heaters: dict[str, Heater] = {}
         self.is_open = False
         self.hello: Hello | None = None
         # Hellos that nobody answered, since the port was opened: another baud rate may be tried.
@@ -96,20 +78,13 @@ class Machine:
         self.heard_at = 0.0
         self._poll_at = 0.0
         self._hello_at: float | None = None
-        self.sd: SdPrinting | None = None
-        self.sd_file: str | None = None
-        self.foreign_until = 0.0
         self._open_fault: tuple[str, float] | None = None
-        self.waits_for_person = False
-        self.paused_itself = False
-        self.filament: bool | None = None
         self.message = ""
-        self.percent: Percent | None = None
         if memory.last is not None and memory.last.ending is None:
             self._interrupted(memory.last)
 
     def _new_link(self) -> Link:
-        dialect = self.rules.dialect or (dialect_of(self.fields) if self.fields else MARLIN)
+        dialect = self.rules.dialect or (dialect_of(self.facts.fields) if self.facts.fields else MARLIN)
         return Link(dialect, self.rules.timing)
 
     def _interrupted(self, last: LastPrint) -> None:
@@ -146,14 +121,10 @@ class Machine:
 
     def _forget(self) -> None:
         """What was true of the firmware that ran before."""
-        self.heaters = {}
+        self.facts = self.facts.forgotten()
         self._heat = HeatWatch(self.rules.heat)
         self._control.clear()
-        self.sd = self.sd_file = None
-        self.foreign_until = 0.0
         self._open_fault = None
-        self.waits_for_person = self.paused_itself = False
-        self.filament = None
 
     def take_output(self) -> tuple[bytes, bytes]:
         """(to be written now instead of all that waits, to be written after what waits)."""
@@ -183,7 +154,7 @@ class Machine:
         if self.is_open and self._hello_at is not None and now >= self._hello_at:
             self._say_hello(now)
         if self.course is not None:
-            hotend = self.heaters.get("hotend")
+            hotend = self.facts.heaters.get("hotend")
             self.course.tick(now, hotend.target if hotend else 0.0)
         self._poll(now)
         self._pump(now)
@@ -211,9 +182,9 @@ class Machine:
 
     def _acked(self, ticket: int, now: float, *, certain: bool) -> None:
         self._open_fault = None
-        self.waits_for_person = False
+        self.facts.waits_for_person = False
         if self.hello is not None:
-            self.hello.acked(ticket, self.capabilities)
+            self.hello.acked(ticket, self.facts.capabilities)
             if self.hello.is_done:
                 self._known(now)
         if self.course is not None:
@@ -224,7 +195,7 @@ class Machine:
         """The hello passed."""
         self.hello, self.is_known, self.failed_hellos = None, True, 0
         self.why = ""
-        if self.link.dialect is not (wanted := self.rules.dialect or dialect_of(self.fields)):
+        if self.link.dialect is not (wanted := self.rules.dialect or dialect_of(self.facts.fields)):
             self.link.dialect = wanted
         if self.halt is not None and self.halt_looks >= 2 and (self._has_restarted or not self.halt.needs_reset):
             self.halt = None
@@ -243,44 +214,31 @@ class Machine:
             self._raw += [line + b"\n" for line in heaters_off(self._manners)]
 
     def _hear(self, reply: Reply, now: float) -> None:
+        is_idle = self.is_known and self.course is None
+        is_news = isinstance(reply, SdPrinting) and self.facts.sd is None
+        self.facts.take(reply, now, is_idle=is_idle)
         match reply:
-            case Temperatures(readings):
-                self.heaters = merged(self.heaters, readings)
+            case Temperatures():
                 self._watch_heat(now)
             case Start():
                 self._restarted(now)
             case Fault():
                 self._fault(reply, now)
-            case Busy(waits_for_person):
+            case Busy():
                 self._open_fault = None
-                self.waits_for_person = waits_for_person
-                if self.is_known and self.course is None:
-                    self.foreign_until = now + FOREIGN_SECONDS
             case Action(word, rest):
                 self._act(word, rest, now)
-            case Capability(name, is_on):
-                self.capabilities[name] = is_on
-            case Firmware(fields):
-                self.fields = dict(fields)
-            case SdPrinting():
-                if self.sd is None:
-                    self._ask(b"M27 C")
-                self.sd = reply
-            case SdFile(name):
-                self.sd_file = name
-            case SdIdle() | SdDone():
-                self.sd = self.sd_file = None
-            case Percent():
-                self.percent = reply
+            case SdPrinting() if is_news:
+                self._ask(b"M27 C")
 
     def _watch_heat(self, now: float) -> None:
-        heaters = tuple(self.heaters.values())
-        if self.course is not None and self.heaters:
-            self.course.judge_heat(is_off=not any(heater.target > 0 for heater in heaters), now=now)
+        heaters = tuple(self.facts.heaters.values())
+        if self.course is not None and heaters:
+            self.course.judge_heat(is_off=not self.facts.is_hot, now=now)
             self._settle(now)
         if self._must_explain_heat and self.is_known:
             self._must_explain_heat = False
-            if self.is_hot and self.course is None:
+            if self.facts.is_hot and self.course is None:
                 self.message = "its heaters were on, and nobody here knows why: switched off"
                 self._control.extend(heaters_off(self._manners))
         if self.is_known and (why := self._heat.look(heaters, now)):
@@ -328,16 +286,15 @@ class Machine:
         elif word == "pause":
             self.course.pause(by_farm=False)
         elif word == "resume":
-            self.paused_itself, self.filament = False, None
+            self.facts.paused_itself, self.facts.filament = False, None
             self.course.resume(by_farm=False)
         elif word == "cancel":
-            self.course.by_farm = False
-            self.course.close(End(Ending.CANCELLED, text="cancelled at the printer"), now)
+            self._cancel(self.course, "cancelled at the printer", now, by_farm=False)
         elif word in ("paused", "out_of_filament", "filament_runout"):
-            self.paused_itself, self.course.by_farm = True, False
-            self.filament = False if word != "paused" else self.filament
+            self.facts.paused_itself, self.course.by_farm = True, False
+            self.facts.filament = False if word != "paused" else self.facts.filament
         elif word == "resumed":
-            self.paused_itself, self.filament = False, None
+            self.facts.paused_itself, self.facts.filament = False, None
 
     # -- what goes out
 
@@ -390,10 +347,10 @@ class Machine:
         if not self.is_known or now < self._poll_at:
             return
         self._poll_at = now + POLL_SECONDS
-        has_reports = self.capabilities.get("AUTOREPORT_TEMP", False)
+        has_reports = self.facts.capabilities.get("AUTOREPORT_TEMP", False)
         if self.course is None or not has_reports:
             self._ask(b"M105")
-        if self.course is None and self.capabilities.get("SDCARD"):
+        if self.course is None and self.facts.capabilities.get("SDCARD"):
             self._ask(b"M27")
 
     def _ask(self, question: bytes) -> None:
@@ -410,7 +367,7 @@ class Machine:
         number = self.memory.print_number + 1
         self.memory = replace(self.memory, print_number=number, last=LastPrint(name, number))
         self.course = Course(name, size, read, LineCheck(self.rules.limits), self._manners, now)
-        self.percent, self.message = None, ""
+        self.facts.percent, self.message = None, ""
         self._pump(now)
 
     def why_not_start(self, now: float) -> str:
@@ -421,7 +378,7 @@ class Machine:
             return f"the printer is not connected: {self.why}"
         if self.course is not None:
             return f"it prints {self.course.name}"
-        if self.sd is not None or now < self.foreign_until:
+        if self.facts.is_foreign(now):
             return "somebody uses it at the printer itself"
         return ""
 
@@ -432,20 +389,23 @@ class Machine:
 
     def resume(self, now: float) -> None:
         """Raises NotNow if nothing prints."""
-        if self.paused_itself or self.waits_for_person:
+        if self.facts.paused_itself or self.facts.waits_for_person:
             raise NotNow("it waits for a person at the printer")
         self._printing().resume(by_farm=True)
         self._pump(now)
 
     def cancel(self, now: float) -> None:
         """Raises NotNow if nothing prints. Over once the printer says that its heaters are off."""
-        course = self._printing()
-        if course.phase is not Phase.CLOSING:
-            course.by_farm = True
-            course.close(End(Ending.CANCELLED, text="cancelled"), now)
-            if self.link.is_heating or self.waits_for_person:
-                self.link.interrupt(now)
+        self._cancel(self._printing(), "cancelled", now, by_farm=True)
         self._pump(now)
+
+    def _cancel(self, course: Course, text: str, now: float, *, by_farm: bool) -> None:
+        if course.phase is Phase.CLOSING:
+            return
+        course.by_farm = by_farm
+        course.close(End(Ending.CANCELLED, text=text), now)
+        if self.link.is_heating or self.facts.waits_for_person:
+            self.link.interrupt(now)
 
     def cool_down(self, now: float) -> None:
         """Raises NotNow while something prints."""
@@ -507,14 +467,7 @@ class Machine:
         return self.course is not None
 
     @property
-    def is_hot(self) -> bool:
-        """Some heater has a target, by the last word."""
-        return any(heater.target > 0 for heater in self.heaters.values())
-
-    @property
     def _manners(self) -> Manners:
-        extruders = self.fields.get("EXTRUDER_COUNT", "1")
-        count = int(extruders) if extruders.isdecimal() and len(extruders) < 3 else 1
-        chamber = self.capabilities.get("CHAMBER_TEMPERATURE", False)
+        chamber = self.facts.capabilities.get("CHAMBER_TEMPERATURE", False)
         manners = self.rules.manners
-        return replace(manners, extruders=max(count, 1), has_chamber=manners.has_chamber or chamber)
+        return replace(manners, extruders=self.facts.extruders, has_chamber=manners.has_chamber or chamber)
