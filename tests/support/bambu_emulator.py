@@ -76,9 +76,12 @@ class BambuEmulator:
         await asyncio.to_thread(self.card.stop)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left: set[asyncio.Task[None]] = set(self._tasks)
+        while left:
+            # Once is not always enough: what the library waits in may lose it.
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=1.0)
         await self.unplug()
         await asyncio.to_thread(self.broker.close)
 

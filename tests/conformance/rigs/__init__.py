@@ -13,6 +13,8 @@ ROWS = (
     Row("marlin", "marlin", "MarlinRig"),
     Row("bambu-x1", "bambu", "BambuRig", "mosquitto"),
     Row("bambu-p1", "bambu", "BambuDeltasRig", "mosquitto"),
+    Row("duet", "duet", "StandaloneRig"),
+    Row("duet-sbc", "duet", "SbcRig"),
 )
 
 

@@ -128,6 +128,8 @@ class BambuRig(Rig):
             self.emulator.state_word = "PONDERING"
         else:
             self.emulator.broken_sensors = True
+        # What it said before is no longer under way.
+        await asyncio.sleep(4 * self.emulator.report_seconds)
 
 
 class BambuDeltasRig(BambuRig):

@@ -137,3 +137,18 @@ async def test_a_transfer_that_stalls_is_given_up(tmp_path: Path) -> None:
     async with server(never) as url, peer(url) as asked:
         with pytest.raises(OutcomeUnknown):
             await asked.ask("PUT", "/f", body=Upload(path, 32 << 20, print, stall_seconds=0.5))
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
+async def test_nothing_is_sent_a_second_time(method: str) -> None:
+    """The library would repeat what HTTP calls idempotent; a start may be a GET."""
+    asked = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+
+    async with server(count) as url, peer(url) as asking:
+        with pytest.raises(OutcomeUnknown):
+            await asking.ask(method, "/start")
+    assert asked == 1

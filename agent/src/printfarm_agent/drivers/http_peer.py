@@ -129,6 +129,8 @@ class HttpPeer:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )
+            # Else a GET, PUT or DELETE whose connection breaks is sent a second time, unasked: on a Duet a start is a GET.
+            self._session._retry_connection = False
         return self._session
 
     async def close(self) -> None:

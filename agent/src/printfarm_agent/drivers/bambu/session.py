@@ -186,9 +186,10 @@ class Session:
         """Lets go. May be repeated."""
         client, reader, self._client, self._reader = self._client, self._reader, None, None
         self.is_open = False
-        if reader is not None:
+        while reader is not None and not reader.done():
+            # Once is not always enough: what the library waits in may lose it.
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await asyncio.wait([reader], timeout=1.0)
         if client is not None:
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError, OSError):
                 async with asyncio.timeout(2.0):

@@ -1,0 +1,1 @@
+"""Duet boards: RepRapFirmware's own server (standalone), and DuetSoftwareFramework on a single-board computer (SBC)."""
