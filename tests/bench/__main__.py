@@ -7,13 +7,14 @@ import sys
 
 import structlog
 
-from . import cold, dead, decision, files, frames, memory, reconnect, rest, serial_stream, start, telemetry
+from . import cold, dead, decision, files, frames, memory, print_files, reconnect, rest, serial_stream, start, telemetry
 
 BENCHMARKS = {
     "telemetry": telemetry.ingest,
     "steady": telemetry.steady,
     "frames": frames.ingest,
     "files": files.to_agent,
+    "print-files": print_files.print_files,
     "rest": rest.rest,
     "postgres": rest.postgres,
     "idle": start.idle,

@@ -16,6 +16,8 @@ AXES = "XYZEIJ"
 BLOCK_BYTES = 4 << 20
 LONGEST_LINE = 1 << 20
 _WIDEST = 14
+_TENS = 10.0 ** np.arange(_WIDEST + 1)
+_FIRST_LETTER = ord(min(AXES))
 _LETTERS = np.zeros(256, np.uint8)
 for _place, _letter in enumerate(AXES, 1):
     _LETTERS[ord(_letter)] = _place
@@ -123,15 +125,18 @@ def _comments(data: NDArray[np.uint8], starts: Ints, ends: Ints) -> Ints:
 
 def _values(data: NDArray[np.uint8], starts: Ints, ends: Ints, moves: NDArray[np.int8]) -> Floats:
     values = np.full((len(AXES), len(starts)), np.nan)
-    letters = _LETTERS[data]
-    places = np.flatnonzero(letters)
+    # Most of what is at least an E is wanted; to look up these few is cheaper than to look up every byte.
+    places = np.flatnonzero(data >= _FIRST_LETTER)
+    letters = _LETTERS[data[places]]
+    places, letters = places[letters > 0], letters[letters > 0]
     if not len(places):
         return values
     per_line = np.diff(np.append(np.searchsorted(places, starts), len(places)))
     lines = np.repeat(np.arange(len(starts)), per_line)
     wanted = (moves[lines] >= 0) & (places < ends[lines])
-    places, lines = places[wanted], lines[wanted]
-    values[letters[places] - 1, lines] = numbers(data, places + 1)
+    if not wanted.all():
+        places, lines, letters = places[wanted], lines[wanted], letters[wanted]
+    values[letters - 1, lines] = numbers(data, places + 1)
     return values
 
 
@@ -140,21 +145,26 @@ def numbers(data: NDArray[np.uint8], places: Ints) -> Floats:
     padded = np.concatenate([data, np.zeros(_WIDEST + 2, np.uint8)])
     if len(places) and (padded[places] == 32).any():
         places = places + (padded[places] == 32)
-    value, scale = np.zeros(len(places)), np.ones(len(places))
+    value, scale = np.zeros(len(places)), np.zeros(len(places), np.uint8)
     active, fraction = np.ones(len(places), np.bool_), np.zeros(len(places), np.bool_)
-    digits = np.zeros(len(places), np.bool_)
-    sign = np.where(padded[places] == 45, -1.0, 1.0)
+    found = np.zeros(len(places), np.bool_)
+    first = padded[places]
     for offset in range(_WIDEST):
-        char = padded[places + offset]
+        char = padded[places + offset] if offset else first
         digit = char - np.uint8(48)
-        is_digit, is_dot = digit < 10, char == 46
-        signed = ((char == 45) | (char == 43)) if offset == 0 else False
-        active &= is_digit | (is_dot & ~fraction) | signed
+        taken, dot = digit < 10, char == 46
+        going = taken | (dot & ~fraction)
+        if offset == 0:
+            going |= (char == 45) | (char == 43)
+        active &= going
+        taken &= active
         if not active.any():
             break
-        taken = active & is_digit
-        digits |= taken
+        found |= taken
         value = np.where(taken, value * 10 + digit, value)
-        scale = np.where(taken & fraction, scale * 10, scale)
-        fraction |= active & is_dot
-    return np.where(digits, sign * value / scale, np.nan)
+        scale += taken & fraction
+        fraction |= active & dot
+    value /= _TENS[scale]
+    value[first == 45] *= -1
+    value[~found] = np.nan
+    return value

@@ -205,24 +205,20 @@ class _Block:
     def _positions(self, values: Floats, relative: Bools, relative_e: Bools) -> tuple[Floats, Floats]:
         """Logical X Y Z E before and after each line: the last value set, and what was added since."""
         count = self._lines.count
-        after = np.empty((4, count))
+        # One column more than there are lines: where the block begins.
+        places = np.empty((4, count + 1))
+        places[:, 0] = self._path.place
         for axis in range(4):
             column, adds = values[axis], relative_e if axis == _E else relative
-            has = ~np.isnan(column)
-            sets = has & ~adds
-            given = np.where(sets, column, 0.0)
+            events = [(index, value) for index, which, value in self._sets if which == axis]
+            places[axis, 1:] = _followed(column, adds, events, self._path.place[axis])
+        before, after = places[:, :-1], places[:, 1:]
+        if any(which == _E for _, which, _ in self._sets):
+            before = before.copy()
             for index, which, value in self._sets:
-                if which == axis:
-                    sets[index], given[index] = True, value
-            added = np.cumsum(np.where(has & adds, column, 0.0))
-            last = np.maximum.accumulate(np.where(sets, np.arange(count), -1))
-            base = np.where(last >= 0, given[last] - added[last], self._path.place[axis])
-            after[axis] = base + added
-        before = np.concatenate([self._path.place[:, None], after[:, :-1]], axis=1)
-        for index, which, value in self._sets:
-            if which == _E:
-                # To call the place by another number draws nothing.
-                before[_E, index] = value
+                if which == _E:
+                    # To call the place by another number draws nothing.
+                    before[_E, index] = value
         return before, after
 
     def _printing(self, drawn: Floats, tools: Ints) -> Bools:
@@ -230,10 +226,11 @@ class _Block:
         printing = np.zeros(self._lines.count, np.bool_)
         for tool in np.unique(tools).tolist():
             mine = slice(None) if len(self._tools) == 1 else np.flatnonzero(tools == tool)
-            reached = path.drawn.get(tool, 0.0) + np.cumsum(np.nan_to_num(drawn[mine]))
-            mark = path.length.get(tool, 0.0)
-            highest = np.maximum(np.maximum.accumulate(reached), mark)
-            printing[mine] = reached > np.concatenate(([mark], highest[:-1])) + _LEAST_E
+            reached = path.drawn.get(tool, 0.0) + np.cumsum(drawn[mine])
+            highest = np.empty(len(reached) + 1)
+            highest[0], highest[1:] = path.length.get(tool, 0.0), reached
+            np.maximum.accumulate(highest, out=highest)
+            printing[mine] = reached > highest[:-1] + _LEAST_E
             path.drawn[tool], path.length[tool] = float(reached[-1]), float(highest[-1])
         return printing
 
@@ -241,30 +238,43 @@ class _Block:
         self, before: Floats, after: Floats, values: Floats, printing: Bools, tools: Ints, on_segments: Segments | None
     ) -> None:
         path = self._path
-        moved = (after[:3] != before[:3]).any(axis=0) & (self._lines.moves >= 0)
-        drawn = np.flatnonzero(printing & moved & ~np.isnan(after[:3]).any(axis=0) & ~np.isnan(before[:3]).any(axis=0))
+        chosen = printing & (self._lines.moves >= 0)
+        chosen &= (after[_X] != before[_X]) | (after[_Y] != before[_Y]) | (after[_Z] != before[_Z])
+        if np.isnan(path.place[:3]).any() or any(np.isnan(value) for _, axis, value in self._sets if axis < 3):
+            chosen &= ~(np.isnan(before[:3]).any(axis=0) | np.isnan(after[:3]).any(axis=0))
         shift = self._shifts(before)
+        drawn = np.flatnonzero(chosen)
         if not len(drawn):
             return
-        start, end = before[:3, drawn] + shift[:, drawn], after[:3, drawn] + shift[:, drawn]
+        start, end = before[:3].take(drawn, axis=1), after[:3].take(drawn, axis=1)
+        if shift is not None:
+            moved = shift.take(drawn, axis=1)
+            start, end = start + moved, end + moved
         low, high = np.minimum(start, end), np.maximum(start, end)
         arcs = np.flatnonzero(self._lines.moves[drawn] >= 2)
         if len(arcs):
             _widen(low, high, start, end, values[:, drawn], self._lines.moves[drawn], arcs)
         path.low, path.high = np.minimum(path.low, low.min(axis=1)), np.maximum(path.high, high.max(axis=1))
         model = self._filled(self._model)[drawn] > 0
-        if model.any():
+        if model.all():
+            path.model_low = np.minimum(path.model_low, low.min(axis=1))
+            path.model_high = np.maximum(path.model_high, high.max(axis=1))
+        elif model.any():
             path.model_low = np.minimum(path.model_low, low[:, model].min(axis=1))
             path.model_high = np.maximum(path.model_high, high[:, model].max(axis=1))
         if len(path.heights) < _MOST_LAYERS:
-            path.heights.update(np.unique(end[_Z].round(3)).tolist())
+            tall = end[_Z]
+            changes = np.concatenate(([True], tall[1:] != tall[:-1]))
+            path.heights.update(np.unique(tall[changes].round(3)).tolist())
         if on_segments is not None:
             on_segments(np.stack([start.T, end.T], axis=1), tools[drawn])
 
-    def _shifts(self, before: Floats) -> Floats:
-        """What to add to X Y Z to have the machine's own: G92 gives a place another number, without a move."""
+    def _shifts(self, before: Floats) -> Floats | None:
+        """What to add to X Y Z to have the machine's own, if anything: G92 gives a place another number, without a move."""
         path = self._path
         events = [(index, axis, value) for index, axis, value in self._sets if axis < 3]
+        if not events and not path.shift.any():
+            return None
         shift = np.repeat(path.shift[:, None], self._lines.count, axis=1)
         for index, axis, value in events:
             moved = before[axis, index] - value
@@ -272,6 +282,26 @@ class _Block:
             path.shift[axis] = 0.0 if homed else path.shift[axis] + (0.0 if np.isnan(moved) else moved)
             shift[axis, index:] = path.shift[axis]
         return shift
+
+
+def _followed(column: Floats, adds: Bools, events: list[tuple[int, float]], place: float) -> Floats:
+    """One axis, line by line, from where it stands."""
+    has = ~np.isnan(column)
+    if adds.any():
+        sets = has & ~adds
+        added = np.cumsum(np.where(has & adds, column, 0.0))
+    else:
+        sets, added = has, None
+    if events:
+        column, sets = column.copy(), sets.copy()
+        for index, value in events:
+            sets[index], column[index] = True, value
+    if not sets.any():
+        return np.full(len(column), place) if added is None else place + added
+    last = np.maximum.accumulate(np.where(sets, np.arange(len(column)), -1))
+    found = column[last] if added is None else column[last] - added[last]
+    found = np.where(last >= 0, found, place)
+    return found if added is None else found + added
 
 
 def _widen(
