@@ -29,7 +29,8 @@ def parse(pieces: Iterable[bytes], start: Start, end: End | None = None) -> None
         for piece in pieces:
             parser.Parse(piece, False)
         parser.Parse(b"", True)
-    except (expat.ExpatError, UnicodeError, LookupError) as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        # What is wrong with an encoding comes as any of these.
         raise Refused(f"the XML is broken: {error}") from None
 
 

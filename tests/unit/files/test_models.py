@@ -160,6 +160,7 @@ def test_a_clean_3mf_is_the_same_model_to_lib3mf_and_holds_nothing_else(tmp_path
         ),
         (three_mf("<model"), "broken"),
         (three_mf(model_xml().replace("utf-8".upper(), "no-such-code")), "broken"),
+        (three_mf(model_xml().replace("utf-8".upper(), "shift_jis")), "broken"),
     ],
 )
 def test_a_broken_model_is_refused_with_its_reason(tmp_path: Path, data: bytes | str, word: str) -> None:
