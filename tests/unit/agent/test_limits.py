@@ -221,6 +221,12 @@ def test_58_arcs_are_followed(start: bytes, arc: bytes, word: str) -> None:
     assert said.startswith(word) if word else said == ""
 
 
+def test_58_a_little_outside_is_the_machines_own_business_but_below_the_plate() -> None:
+    assert why(b"G1 X-19", b"G1 X239", b"G1 Y-19", b"G1 Z269", b"G1 Z-4.5") == ""
+    for beyond in (b"G1 X-21", b"G1 X241", b"G1 Z271", b"G1 Z-6"):
+        assert "outside of the build volume (0 to" in why(beyond)
+
+
 def test_58_a_delta_has_its_origin_in_the_middle() -> None:
     delta = Limits(volume_mm=(200.0, 200.0, 300.0), origin_mm=(-100.0, -100.0, 0.0))
     assert why(b"G1 X-99 Y-99 Z1", b"G1 X99 Y99", limits=delta) == ""

@@ -40,7 +40,7 @@ def test_every_number_has_its_row_and_its_test_or_says_why_not() -> None:
     assert set(rows) == NUMBERS
     bare = {number for number, (_, tests) in rows.items() if not list(named(tests)) and "tests/" not in tests}
     # What is not built says so.
-    assert bare == {30, 88}
+    assert bare == {30}
     assert all(answer.strip() for number, (answer, _) in rows.items() if number not in bare)
 
 
@@ -51,5 +51,7 @@ def test_tests_that_carry_a_number_stand_in_its_row() -> None:
         ROOT / where for name, where in short.items() if name not in ("drivers", "peer", "virtual", "faults", "page")
     }:
         numbered = {test for test in functions_of(path) if re.match(r"test_\d\d_", test)}
-        missing = {test for test in numbered if test not in text and not re.match(r"test_58_(a_delta|without)", test)}
+        missing = {
+            test for test in numbered if test not in text and not re.match(r"test_58_(a_delta|a_little|without)", test)
+        }
         assert missing == set(), path.name

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 # Outside of the volume by this much is still the machine's own business: purge lines, wipers, homing offsets.
-MARGIN_MM = 15.0
+MARGIN_MM = 20.0
+# Below the plate there is only the plate.
+MARGIN_BELOW_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from . import arcs
-from .limits import MARGIN_MM, Limits
+from .limits import MARGIN_BELOW_MM, MARGIN_MM, Limits
 from .words import Command
 
 _AXES = "XYZ"
@@ -42,8 +42,11 @@ class Motion:
 
     def __post_init__(self) -> None:
         if volume := self.limits.volume_mm:
-            ends = zip(self.limits.origin_mm, volume, strict=True)
-            self._ranges = [(low - self.margin_mm, low + side + self.margin_mm) for low, side in ends]
+            ends = zip(self.limits.origin_mm, volume, self._below(), strict=True)
+            self._ranges = [(low - below, low + side + self.margin_mm) for low, side, below in ends]
+
+    def _below(self) -> tuple[float, float, float]:
+        return self.margin_mm, self.margin_mm, MARGIN_BELOW_MM
 
     def take(self, command: Command, *, machine: bool = False) -> str:
         """Why the command is refused; empty if it is not. ``machine``: G53 stands before it."""
@@ -127,7 +130,7 @@ class Motion:
         low, high = self._ranges[axis]
         if low <= target <= high:
             return ""
-        volume = f"{low + self.margin_mm:g} to {high - self.margin_mm:g} mm"
+        volume = f"{low + self._below()[axis]:g} to {high - self.margin_mm:g} mm"
         return f"{_AXES[axis]} {target:.6g} mm lies outside of the build volume ({volume})"
 
     def _arc(self, command: Command, start: list[float | None]) -> str:
