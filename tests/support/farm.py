@@ -125,6 +125,8 @@ class RealFarm:
     agent_toml: str = ""
     printer_toml: str = ""
     driver_timeout: float = 2.0
+    # How many slicer workers; a test starts them.
+    slicer_count: int = 0
     ports: dict[str, int] = field(default_factory=dict)
     key: str = ""
     told: list[Told] = field(default_factory=list)
@@ -148,12 +150,22 @@ class RealFarm:
         python = [sys.executable, "-m"]
         self.coordinator = Program("coordinator", [*python, "printfarm_coordinator", "run"], environment, self.folder)
         self.gateway = Program("gateway", [*python, "printfarm_gateway"], environment, self.folder)
+        self.slicers = [
+            Program(name, [*python, "printfarm_slicer"], self._slicer_environment(name), self.folder)
+            for name in (f"slicer-{number}" for number in range(self.slicer_count))
+        ]
         self.agent = Program(
             "agent",
             [*python, "printfarm_agent", "run", "--config", str(self.folder / "agent.toml")],
             {},
             self.folder,
         )
+
+    def _slicer_environment(self, name: str) -> dict[str, str]:
+        return {
+            "PRINTFARM_CONTROL_TARGET": f"127.0.0.1:{self.ports['control']}",
+            "PRINTFARM_SLICER_CREDENTIALS": str(self.data / name),
+        }
 
     # -- setting up
 
@@ -163,6 +175,8 @@ class RealFarm:
         authority = Authority.create(self.data / "ca")
         authority.issue(self.data / "gateway", Identity(PeerRole.GATEWAY, "gateway"))
         authority.issue(self.data / "operator", Identity(PeerRole.OPERATOR, "tester"))
+        for worker in self.slicers:
+            authority.issue(self.data / worker.name, Identity(PeerRole.SLICER, worker.name))
         self.enrol("a1", self.folder / "agent", authority)
         self.write_agent_config()
 
@@ -212,7 +226,7 @@ class RealFarm:
         return answer is not None and sum(p["state"] == "idle" for p in answer["items"]) >= self.printer_count
 
     def stop(self) -> None:
-        for program in (self.agent, self.gateway, self.coordinator):
+        for program in (*self.slicers, self.agent, self.gateway, self.coordinator):
             if program.process is not None:
                 program.signal(signal.SIGCONT)
                 program.kill()
@@ -238,10 +252,10 @@ class RealFarm:
         with self.client() as client:
             return client.post(path, json=body or {})
 
-    def submit(self, key: str, *, gcode: bytes = GCODE, **fields: Any) -> str:
+    def submit(self, key: str, *, gcode: bytes = GCODE, file_name: str = "part.gcode", **fields: Any) -> str:
         """Posts until it is answered, under one idempotency key, as a good client does."""
         job = {"name": key, **fields}
-        files = {"file": ("part.gcode", gcode), "job": (None, json.dumps(job), "application/json")}
+        files = {"file": (file_name, gcode), "job": (None, json.dumps(job), "application/json")}
 
         def attempt() -> str | None:
             try:

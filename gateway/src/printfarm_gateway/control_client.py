@@ -19,6 +19,7 @@ from printfarm.control.v1 import (
     farm_service_pb2_grpc,
     job_service_pb2_grpc,
     printer_service_pb2_grpc,
+    profile_service_pb2_grpc,
     run_service_pb2_grpc,
 )
 from printfarm_rpc.channel import open_channel
@@ -62,6 +63,7 @@ class ControlClient:
         self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
         self.runs = run_service_pb2_grpc.RunServiceStub(channel)
         self.printers = printer_service_pb2_grpc.PrinterServiceStub(channel)
+        self.profiles = profile_service_pb2_grpc.ProfileServiceStub(channel)
         self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.farm = farm_service_pb2_grpc.FarmServiceStub(channel)

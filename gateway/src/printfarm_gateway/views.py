@@ -7,7 +7,13 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, artifact_service_pb2, job_service_pb2
+from printfarm.control.v1 import (
+    access_service_pb2,
+    agent_admin_service_pb2,
+    artifact_service_pb2,
+    job_service_pb2,
+    profile_service_pb2,
+)
 from printfarm.model.v1 import artifact_pb2, event_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
 
 JSON = dict[str, Any]
@@ -23,6 +29,8 @@ PRINTER_STATES = _words(telemetry_pb2.PrinterState, "PRINTER_STATE_")
 BED_STATES = _words(printer_pb2.BedState, "BED_STATE_")
 ROLES = _words(access_service_pb2.Role, "ROLE_")
 REACH = _words(agent_admin_service_pb2.AgentReachability, "AGENT_REACHABILITY_")
+SLICING_STATES = _words(job_pb2.SlicingState, "SLICING_STATE_")
+PROFILE_KINDS: dict[Any, str] = _words(profile_service_pb2.ProfileKind, "PROFILE_KIND_")
 _FINAL_JOBS = {"completed", "failed", "cancelled"}
 _FINAL_RUNS = {"finished", "failed", "cancelled", "fenced"}
 
@@ -83,6 +91,44 @@ def job(found: job_pb2.Job) -> JSON:
         "updated_at": moment(found, "update_time"),
         "ended_at": moment(found, "end_time"),
         "version": found.version,
+        "profile": found.profile or None,
+        "slicings": [slicing(each) for each in found.slicings],
+    }
+
+
+def slicing(found: job_pb2.Slicing) -> JSON:
+    """What a job's model is sliced to."""
+    return {
+        "slicing_id": found.slicing_id,
+        "state": SLICING_STATES[found.state],
+        "progress": found.progress,
+        "profiles": list(found.profiles),
+        "engine": found.engine,
+        "engine_version": found.engine_version,
+        "result_sha256": found.result_sha256 or None,
+        "estimated_run_seconds": _optional_seconds(found, "estimated_run_duration"),
+        "filament_grams": _optional(found, "filament_grams"),
+        "error_code": found.error_code,
+        "error": found.error,
+        "created_at": moment(found, "create_time"),
+        "ended_at": moment(found, "end_time"),
+    }
+
+
+def profile(found: profile_service_pb2.Profile) -> JSON:
+    """One version of a profile."""
+    return {
+        "name": found.name,
+        "version": found.version,
+        "kind": PROFILE_KINDS[found.kind],
+        "engine": found.engine,
+        "settings": dict(found.settings),
+        "printer_models": list(found.printer_models),
+        "is_default": found.is_default,
+        "description": found.description,
+        "created_by": found.created_by,
+        "created_at": moment(found, "create_time"),
+        "retired_at": moment(found, "retire_time"),
     }
 
 
@@ -144,6 +190,7 @@ def run(found: run_pb2.Run) -> JSON:
             "given_at": moment(verdict, "create_time"),
         },
         "retry_of": found.retry_of or None,
+        "artifact_sha256": found.artifact_sha256 or None,
         "created_at": moment(found, "create_time"),
         "started_at": moment(found, "start_time"),
         "ended_at": moment(found, "end_time"),

@@ -13,8 +13,6 @@ from .ports import Artifact, Received, Writing
 
 LARGEST_FILE_BYTES = 2 << 30
 _NOT_TAKEN = {
-    Kind.STL: "an STL model: slicing is not part of this release; send G-code",
-    Kind.THREE_MF: "a 3MF model: slicing is not part of this release; send G-code",
     Kind.GCODE_3MF: "a sliced 3MF: export plain G-code text instead",
     Kind.BGCODE: "binary G-code (bgcode): export plain G-code text instead",
 }
@@ -50,13 +48,16 @@ async def store_artifact(
                 raise RuleError("TOO_LARGE", f"a file may have at most {largest} bytes")
             await incoming.write(chunk)
         received = await incoming.received()
-        check_received(received, expected_sha256)
+        kind = check_received(received, expected_sha256)
         await incoming.keep()
-    return await record(farm, received, name)
+    return await record(farm, received, name, kind)
 
 
-def check_received(received: Received, expected_sha256: str) -> None:
-    """Raises CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA."""
+def check_received(received: Received, expected_sha256: str) -> Kind:
+    """What the file claims to be. Raises CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA.
+
+    Whether a model is sound is for the worker that slices it to find out: no slicer is given what it has not read whole.
+    """
     if expected_sha256 and received.sha256 != expected_sha256:
         raise RuleError("CHECKSUM_MISMATCH", f"the bytes have SHA-256 {received.sha256}", field="sha256")
     try:
@@ -65,14 +66,15 @@ def check_received(received: Received, expected_sha256: str) -> None:
         raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
     if kind in _NOT_TAKEN:
         raise RuleError("UNSUPPORTED_MEDIA", f"the file is {_NOT_TAKEN[kind]}", field="file")
+    return kind
 
 
-async def record(farm: Farm, received: Received, name: str) -> Artifact:
+async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artifact:
     """The artifact of bytes that are kept; the one that is there, if they were known before."""
 
     async def work(tx: Writing) -> Artifact:
-        seconds = estimated_seconds(received.head, received.tail)
-        made = Artifact(received.sha256, received.size_bytes, "gcode", display_name(name), tx.now, seconds)
+        seconds = None if kind.is_model else estimated_seconds(received.head, received.tail)
+        made = Artifact(received.sha256, received.size_bytes, kind.value, display_name(name), tx.now, seconds)
         await tx.put_artifact(made)
         return await tx.artifact(received.sha256) or made
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..domain import wishes
 from ..domain.assignment import obstacles, offer
 from ..domain.errors import IllegalState, Invalid, RuleError
-from ..domain.job import MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, Requirements, parts_owed, settled
+from ..domain.job import MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, JobState, Requirements, parts_owed, settled
 from ..domain.printer import Obstacle
 from ..domain.run import Run
 from ..domain.slice import job_event
@@ -201,11 +201,26 @@ async def explain(look: Reading, job: Job) -> Explanation:
     return Explanation(_summary(job, found, eligible), found, eligible, look.now - job.created_at)
 
 
+def _preparing(found: dict[str, list[Obstacle]]) -> str:
+    """The most telling of what keeps each printer without a file."""
+    reasons = {reason.code: reason for those in found.values() for reason in those}
+    for code in ("not_sliced", "no_slicer", "slicing_failed", "no_profile"):
+        if code in reasons:
+            return f"Its model is being prepared: {reasons[code].explanation}."
+    return (
+        "Its model is being prepared: no printer meets what it requires."
+        if found
+        else "No agent has declared a printer."
+    )
+
+
 def _summary(job: Job, found: dict[str, list[Obstacle]], eligible: list[str]) -> str:
     if job.held:
         return f"The job is held: {job.hold_reason or 'no reason was given'}."
     if not parts_owed(job):
         return f"It does not wait: it is {job.state}, and no further run is owed."
+    if job.state is JobState.PREPARING:
+        return _preparing(found)
     if not found:
         return "It waits for a printer: no agent has declared any."
     if eligible:

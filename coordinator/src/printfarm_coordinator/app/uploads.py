@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from printfarm_files import Kind
+
 from ..domain.errors import Invalid, RuleError
 from .artifacts import LARGEST_FILE_BYTES, check_received, check_sha256, display_name, record
 from .farm import Caller, Farm, transact
@@ -153,31 +155,30 @@ async def finish_upload(farm: Farm, uploads: Uploads, upload_id: str) -> UploadV
             view = await view_upload(farm, upload_id)
             if view.artifact is not None:
                 return view
-            received = await _whole(farm, view)
-            await record(farm, received, view.upload.display_name)
+            received, kind = await _whole(farm, view)
+            await record(farm, received, view.upload.display_name, kind)
             await _mark(farm, view.upload)
             return await view_upload(farm, upload_id)
 
 
-async def _whole(farm: Farm, view: UploadView) -> Received:
-    """The bytes, kept under their digest."""
+async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind]:
+    """The bytes, kept under their digest, and what they claim to be."""
     upload = view.upload
     if view.offset == 0 and (kept := await farm.blobs.receive_kept(upload.sha256)):
         # A crash came between the move and the row, or the same bytes were stored before: they are there, whole.
-        check_received(kept, upload.sha256)
-        return kept
+        return kept, check_received(kept, upload.sha256)
     if view.offset != upload.size_bytes:
         why = f"{view.offset} of {upload.size_bytes} bytes are there"
         raise RuleError("OFFSET_MISMATCH", why, offset=str(view.offset))
     received = await farm.blobs.receive_part(upload.upload_id)
     try:
-        check_received(received, upload.sha256)
+        kind = check_received(received, upload.sha256)
     except RuleError:
         # Its bytes can never become right: the client begins at 0 again.
         await farm.blobs.drop_part(upload.upload_id)
         raise
     await farm.blobs.keep_part(upload.upload_id, upload.sha256)
-    return received
+    return received, kind
 
 
 async def _mark(farm: Farm, upload: Upload) -> None:

@@ -27,6 +27,7 @@ from printfarm_rpc.tls import CredentialFiles, CredentialsError, check
 
 from .printers import virtual_printers
 from .settings import StandaloneSettings
+from .slicing import bring_profiles, slicer_worker
 
 AGENT_ID = "local"
 _ANY_PORT = "127.0.0.1:0"
@@ -41,6 +42,8 @@ class RunningFarm:
     key_path: Path
     is_first_start: bool
     real_printers: tuple[str, ...]
+    # What models are sliced with, or why they are refused.
+    slicing: str
 
 
 @asynccontextmanager
@@ -65,7 +68,11 @@ async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]
         )
         port = gateway.address.rpartition(":")[2]
         names = tuple(printer.printer_id for printer in real)
-        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start, names)
+        await bring_profiles(coordinator.farm, _ITSELF)
+        slicing = await stack.enter_async_context(
+            slicer_worker(coordinator.authority, coordinator.control_address, data.absolute())
+        )
+        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start, names, slicing)
 
 
 def _coordinator_settings(settings: StandaloneSettings) -> CoordinatorSettings:

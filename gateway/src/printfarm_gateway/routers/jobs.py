@@ -35,7 +35,11 @@ _RECEIVE: dict[str, Any] = {
                     "required": ["file", "job"],
                     "additionalProperties": False,
                     "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "G-code text, at most 32 MiB"},
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "G-code, STL or 3MF, at most 32 MiB",
+                        },
                         "job": {"$ref": "#/components/schemas/JobFields"},
                     },
                 },
@@ -87,6 +91,7 @@ async def job_status(request: Request, job_id: str) -> Response:
 async def receive_job(request: Request, control: Control, who: Who) -> Response:
     """Multipart with the parts `file` and `job` (JSON), or JSON with `artifact_sha256` of a file uploaded before.
 
+    A model (STL, 3MF) is sliced for the printers that take the job, with the quality `profile` it names or the default one.
     When it answers 202, the job is durable. Follow it at `Location`.
     """
     key = idempotency_key(request)
@@ -134,6 +139,7 @@ async def _create(control: ControlClient, who: Principal, fields: schemas.JobFie
         due_time=_timestamp(fields.due_at),
         requirements=requirements(fields.requirements),
         max_retries=fields.max_retries,
+        profile=fields.profile or "",
     )
     request.request_digest = hashlib.sha256(_without_key(request)).digest()
     made = await control.call(control.jobs.CreateJob, request, who)

@@ -16,6 +16,8 @@ from .jobs import (
     JobStatus,
     MinVolume,
     Requirements,
+    Slicing,
+    SlicingState,
     Waiting,
     WaitingReason,
 )
@@ -33,6 +35,7 @@ from .printers import (
     Reading,
     Volume,
 )
+from .profiles import Profile, ProfileKind, ProfileOrder, ProfileVersions
 from .runs import ResolveOrder, Run, RunState, Verdict, VerdictOrder
 
 __all__ = [
@@ -76,6 +79,10 @@ __all__ = [
     "PrinterState",
     "PrinterUtilization",
     "ProblemDocument",
+    "Profile",
+    "ProfileKind",
+    "ProfileOrder",
+    "ProfileVersions",
     "Reading",
     "Refresh",
     "Requirements",
@@ -83,6 +90,8 @@ __all__ = [
     "Role",
     "Run",
     "RunState",
+    "Slicing",
+    "SlicingState",
     "Stats",
     "Strict",
     "TokenPair",

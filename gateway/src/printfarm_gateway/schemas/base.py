@@ -29,6 +29,7 @@ Word = Annotated[StrictStr, Field(min_length=1, max_length=100)]
 Tag = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Reason = Annotated[StrictStr, Field(max_length=500)]
 Slug = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+ProfileName = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 SHA256 = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$", examples=[EXAMPLE_SHA256])]
 
 

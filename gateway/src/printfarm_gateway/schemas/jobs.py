@@ -6,10 +6,24 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 from pydantic.config import JsonDict
 
-from .base import EXAMPLE_ID, EXAMPLE_SHA256, SHA256, Millimetres, Moment, Nozzle, Slug, Strict, Tag, Word, example
+from .base import (
+    EXAMPLE_ID,
+    EXAMPLE_SHA256,
+    SHA256,
+    Millimetres,
+    Moment,
+    Nozzle,
+    ProfileName,
+    Slug,
+    Strict,
+    Tag,
+    Word,
+    example,
+)
 from .runs import RUN_EXAMPLE, Run
 
 JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
+SlicingState = Literal["queued", "running", "done", "failed"]
 _JOB_EXAMPLE: JsonDict = {
     "name": "bracket",
     "quantity": 10,
@@ -50,6 +64,8 @@ _SEEN_EXAMPLE: JsonDict = {
     "updated_at": "2026-11-24T11:00:00Z",
     "ended_at": None,
     "version": 5,
+    "profile": None,
+    "slicings": [],
 }
 
 
@@ -84,6 +100,8 @@ class JobFields(Strict):
     due_at: Moment | None = None
     requirements: Annotated[Requirements, Field(default_factory=Requirements)]
     max_retries: Annotated[StrictInt, Field(ge=0, le=1_000)] = 3
+    # For a model: the quality profile to slice it with; left out, the default one.
+    profile: ProfileName | None = None
 
 
 class JobOrder(JobFields):
@@ -114,6 +132,24 @@ class AssignOrder(Strict):
     model_config = example({"job_id": EXAMPLE_ID})
 
     job_id: Annotated[StrictStr, Field(min_length=1, max_length=64)]
+
+
+class Slicing(BaseModel):
+    """What a job's model is sliced to, for one setup of the printers that take it."""
+
+    slicing_id: str
+    state: SlicingState
+    progress: float
+    profiles: list[str]
+    engine: str
+    engine_version: str
+    result_sha256: str | None
+    estimated_run_seconds: float | None
+    filament_grams: float | None
+    error_code: str
+    error: str
+    created_at: datetime | None
+    ended_at: datetime | None
 
 
 class Job(BaseModel):
@@ -147,6 +183,8 @@ class Job(BaseModel):
     updated_at: datetime | None
     ended_at: datetime | None
     version: int
+    profile: str | None
+    slicings: list[Slicing]
 
 
 class WaitingReason(BaseModel):

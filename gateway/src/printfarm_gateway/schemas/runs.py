@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 from pydantic.config import JsonDict
 
-from .base import EXAMPLE_ID, Reason, Strict, example
+from .base import EXAMPLE_ID, EXAMPLE_SHA256, Reason, Strict, example
 
 RunState = Literal[
     "offered",
@@ -40,6 +40,7 @@ RUN_EXAMPLE: JsonDict = {
     "pause_requested": False,
     "verdict": None,
     "retry_of": None,
+    "artifact_sha256": EXAMPLE_SHA256,
     "created_at": "2026-11-23T08:00:00Z",
     "started_at": "2026-11-23T08:00:09Z",
     "ended_at": None,
@@ -94,6 +95,8 @@ class Run(BaseModel):
     pause_requested: bool
     verdict: Verdict | None
     retry_of: str | None
+    # The file it prints: the job's, or what the job's model was sliced to. Null for runs from before files were noted.
+    artifact_sha256: str | None
     created_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None

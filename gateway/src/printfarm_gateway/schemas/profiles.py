@@ -1,0 +1,58 @@
+"""Profiles: how models are sliced."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
+
+from .base import Strict, Word, example
+
+ProfileKind = Literal["printer", "material", "quality"]
+Settings = Annotated[
+    dict[Annotated[StrictStr, Field(max_length=80)], Annotated[StrictStr, Field(max_length=16_384)]],
+    Field(max_length=400),
+]
+
+
+class ProfileOrder(Strict):
+    """The next version of a profile. ``settings`` in the engine's own keys; ``version`` as it was read loses against newer
+    changes."""
+
+    model_config = example(
+        {
+            "kind": "quality",
+            "engine": "prusaslicer",
+            "settings": {"layer_height": "0.3", "fill_density": "10%", "perimeters": "2"},
+            "description": "fast and coarse",
+        }
+    )
+
+    kind: ProfileKind
+    engine: Word = "prusaslicer"
+    settings: Settings
+    printer_models: Annotated[list[Word], Field(default_factory=list, max_length=64)]
+    is_default: StrictBool = False
+    description: Annotated[StrictStr, Field(max_length=500)] = ""
+    version: Annotated[StrictInt, Field(ge=1, le=1 << 62)] | None = None
+
+
+class Profile(BaseModel):
+    """One version of a profile. It never changes."""
+
+    name: str
+    version: int
+    kind: ProfileKind
+    engine: str
+    settings: dict[str, str]
+    printer_models: list[str]
+    is_default: bool
+    description: str
+    created_by: str
+    created_at: datetime | None
+    retired_at: datetime | None
+
+
+class ProfileVersions(BaseModel):
+    """All versions, oldest first."""
+
+    versions: list[Profile]
