@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import need
 from tests.support.farm import GCODE, until
+from tests.support.models import box_stl
 from tests.support.ports import free_port
 from tests.support.virtual_printer import VirtualPrinters
 
@@ -133,6 +135,31 @@ def test_a_printer_of_the_file_prints_beside_the_virtual_ones(farm: Standalone) 
         made = httpx.post(address, files=files, headers={"X-API-Key": key}, timeout=20)  # type: ignore[arg-type]
         assert made.status_code == 202, made.text
         until(lambda: beside.starts() or None, 60, "it prints there")
+
+
+def test_a_model_is_sliced_and_printed_as_it_comes(farm: Standalone) -> None:
+    need("prusa-slicer")
+    need("bubblewrap")
+    farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1", PRINTFARM_TIME_SCALE="2000").says("Serving.")
+    assert "Models are sliced with prusaslicer" in farm.output()
+    key = (farm.data / "admin-api-key").read_text().strip()
+    files = {"file": ("box.stl", box_stl()), "job": (None, '{"name": "box"}', "application/json")}
+
+    def accepted() -> str | None:
+        # Until its worker has said Hello, models are refused.
+        address = f"http://127.0.0.1:{farm.port}/api/v1/jobs/receive"
+        answer = httpx.post(address, files=files, headers={"X-API-Key": key}, timeout=20)  # type: ignore[arg-type]
+        return str(answer.json()["job_id"]) if answer.status_code == 202 else None
+
+    job_id = until(accepted, 60, "its worker is there")
+    until(lambda: [r for r in farm.get(f"/api/v1/jobs/{job_id}")["slicings"] if r["state"] == "done"], 120, "sliced")
+    until(lambda: farm.get(f"/api/v1/jobs/{job_id}/status")["runs"] or None, 60, "printed")
+    assert farm.end() == 0
+
+
+def test_a_host_without_a_slicer_says_so(farm: Standalone) -> None:
+    farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="0", PATH="/nowhere").says("Serving.")
+    assert "Models (STL, 3MF) are refused: no slicer is installed" in farm.output()
 
 
 @pytest.mark.parametrize(

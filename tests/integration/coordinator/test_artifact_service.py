@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from printfarm.control.v1 import artifact_service_pb2 as pb
+from printfarm.model.v1 import artifact_pb2
 from printfarm_coordinator.app import artifacts, uploads
 from printfarm_coordinator.app.janitor import STALE_BYTES_SECONDS, forget_once
 from printfarm_coordinator.app.uploads import MOST_OPEN_UPLOADS
 from printfarm_rpc.errors import Code, FarmError
 from printfarm_rpc.limits import LARGEST_CHUNK_BYTES
 from tests.support.control_plane import GCODE, HOUR, Client, ControlPlane, eventually, sha256_of, stored_chunks
+from tests.support.models import box_3mf, box_stl
 
 BIG = GCODE + b"G1 X1 Y1\n" * 200_000
 
@@ -90,11 +92,10 @@ async def test_the_same_bytes_are_the_same_artifact(plane: ControlPlane) -> None
         (GCODE, "xyz", Code.INVALID_ARGUMENT),
         (GCODE, sha256_of(GCODE).upper(), Code.INVALID_ARGUMENT),
         (b"PK\x03\x04\x14\0\0\0", "", Code.UNSUPPORTED_MEDIA),
-        (b"solid x\nfacet normal 0 0 1\n", "", Code.UNSUPPORTED_MEDIA),
         (b"", "", Code.UNSUPPORTED_MEDIA),
         (GCODE * 4_000 + b"G1 X1\0\n" + GCODE * 4_000, "", Code.UNSUPPORTED_MEDIA),
     ],
-    ids=["other bytes", "no digest", "upper case", "zip", "stl", "empty", "a NUL in the middle"],
+    ids=["other bytes", "no digest", "upper case", "zip", "empty", "a NUL in the middle"],
 )
 async def test_what_is_refused_leaves_nothing(plane: ControlPlane, content: bytes, said: str, code: Code) -> None:
     client = plane.operator
@@ -103,6 +104,14 @@ async def test_what_is_refused_leaves_nothing(plane: ControlPlane, content: byte
     assert stored_files(plane) == set()
     listed = await client(client.artifacts.ListArtifacts, pb.ListArtifactsRequest())
     assert not listed.artifacts
+
+
+async def test_a_model_is_stored_as_what_it_is(plane: ControlPlane) -> None:
+    client = plane.operator
+    for content, kind in ((box_stl(), artifact_pb2.ARTIFACT_KIND_STL), (box_3mf(), artifact_pb2.ARTIFACT_KIND_3MF)):
+        sha256 = await client.store(content, "part.gcode")
+        found = (await client(client.artifacts.GetArtifact, pb.GetArtifactRequest(sha256=sha256))).artifact
+        assert found.kind == kind
 
 
 async def test_a_chunk_has_a_cap(plane: ControlPlane) -> None:

@@ -271,9 +271,7 @@ STL = b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("cube.stl", STL),
         ("cube.3mf", b"PK\x03\x04" + b"\x00" * 100),
-        ("cube.gcode", STL),
         ("cube.gcode", b"PK\x03\x04" + b"\x00" * 100),
         ("cube.gcode", b"\x00\x01\x02binary"),
         ("cube.gcode", b""),
@@ -286,6 +284,13 @@ async def test_what_is_no_gcode_is_refused_with_the_reason(gateway: TestedGatewa
     assert code_of(answer) == (422, "UNSUPPORTED_MEDIA")
     assert answer.json()["detail"]
     assert blobs(gateway) == before
+
+
+@pytest.mark.parametrize("name", ["cube.stl", "cube.gcode"])
+async def test_a_model_is_refused_where_nobody_slices(gateway: TestedGateway, name: str) -> None:
+    answer = await post_form(gateway, form(name, STL))
+    assert code_of(answer) == (422, "UNSUPPORTED_MEDIA")
+    assert "printfarm-slicer" in answer.json()["detail"]
 
 
 # -- resumable uploads

@@ -107,6 +107,9 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
         upload = await post("/uploads", {"size_bytes": 1 << 20, "sha256": "1" * 64, "name": "a.gcode"})
         real["upload_id"] = upload["upload_id"]
         real["key_id"] = (await post("/keys", {"name": f"shop-{number}", "role": "viewer"}))["key_id"]
+        if path.endswith("/profiles/{name}"):
+            put = await client.put(f"/api/v1/profiles/{real['name']}", json=PROFILE)
+            assert put.is_success, put.text
         if path.endswith("/users/{name}"):
             await post("/users", {"name": real["name"], "password": "correct horse battery", "role": "viewer"})
         if path.endswith("/release"):
@@ -116,6 +119,7 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
 
 
 NUMBERS = itertools.count()
+PROFILE = {"kind": "quality", "settings": {"layer_height": "0.2"}}
 
 
 def make_real(case: Any, real: dict[str, str]) -> None:
@@ -127,6 +131,10 @@ def make_real(case: Any, real: dict[str, str]) -> None:
             if field in case.body:
                 case.body[field] = real.get(name)
         case.body.pop("version", None)
+        if "settings" in case.body:
+            case.body.update(PROFILE, engine="prusaslicer", printer_models=[])
+        # G-code is sliced already.
+        case.body.pop("profile", None)
         if "file" in case.body:
             case.body["file"] = GCODE
     if "Upload-Offset" in (case.headers or {}):

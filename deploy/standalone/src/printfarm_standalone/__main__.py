@@ -54,6 +54,7 @@ def _tell(farm: RunningFarm, settings: StandaloneSettings) -> None:
         _CONSOLE.print(f"Real printers: {', '.join(farm.real_printers)}", soft_wrap=True)
     else:
         _CONSOLE.print(f"Real printers: none; add them in {settings.printers_file} (docs/drivers.md)", soft_wrap=True)
+    _CONSOLE.print(farm.slicing, soft_wrap=True, markup=False, highlight=False)
 
 
 async def _sample(farm: RunningFarm, settings: StandaloneSettings) -> None:

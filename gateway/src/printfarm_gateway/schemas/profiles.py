@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
+from pydantic.config import JsonDict
 
 from .base import Strict, Word, example
 
@@ -36,8 +37,25 @@ class ProfileOrder(Strict):
     version: Annotated[StrictInt, Field(ge=1, le=1 << 62)] | None = None
 
 
+_SEEN_EXAMPLE: JsonDict = {
+    "name": "draft",
+    "version": 2,
+    "kind": "quality",
+    "engine": "prusaslicer",
+    "settings": {"layer_height": "0.3", "fill_density": "10%"},
+    "printer_models": [],
+    "is_default": False,
+    "description": "fast and coarse",
+    "created_by": "user/ana",
+    "created_at": "2026-11-24T08:00:00Z",
+    "retired_at": None,
+}
+
+
 class Profile(BaseModel):
     """One version of a profile. It never changes."""
+
+    model_config = example(_SEEN_EXAMPLE)
 
     name: str
     version: int
@@ -54,5 +72,7 @@ class Profile(BaseModel):
 
 class ProfileVersions(BaseModel):
     """All versions, oldest first."""
+
+    model_config = example({"versions": [_SEEN_EXAMPLE]})
 
     versions: list[Profile]
