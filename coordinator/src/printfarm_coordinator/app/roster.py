@@ -23,11 +23,19 @@ class Roster:
 
     async def able(self, look: Reading, wanted: Requirements) -> int:
         """How many meet the requirements; worked out once for jobs that require the same."""
-        now = self.clock()
-        if now - self._read_at >= self.fresh_seconds:
-            found = await look.candidates()
-            self._read_at, self._able = now, {}
-            self._printers = tuple(candidate.printer for candidate in found if candidate.agent_reachable)
+        known = self.known(wanted)
+        if known is not None:
+            return known
+        found = await look.candidates()
+        self._read_at, self._able = self.clock(), {}
+        self._printers = tuple(candidate.printer for candidate in found if candidate.agent_reachable)
+        return self._count(wanted)
+
+    def known(self, wanted: Requirements) -> int | None:
+        """As ``able``, without a look; None if it is no longer fresh."""
+        return self._count(wanted) if self.clock() - self._read_at < self.fresh_seconds else None
+
+    def _count(self, wanted: Requirements) -> int:
         count = self._able.get(wanted)
         if count is None:
             count = self._able[wanted] = sum(not mismatches(printer, wanted) for printer in self._printers)

@@ -7,7 +7,7 @@ from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORIT
 from ..domain.setup import Catalogue
 from ..domain.slice import job_event
 from .farm import Caller, Farm, transact
-from .ports import AlreadyExists, Remembered, Writing
+from .ports import AlreadyExists, Artifact, Remembered, Writing
 from .workshop import WORKER_KNOWN_US
 
 DEFAULT_RETRIES = 3
@@ -37,9 +37,10 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The job, and whether it was there before because the request was a repetition."""
+    """The job with its file, and whether it was there before because the request was a repetition."""
 
     job: Job
+    artifact: Artifact | None
     repeated: bool
 
 
@@ -115,7 +116,7 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
             await tx.remember(caller.name, order.idempotency_key, Remembered(order.digest, job_id))
         await tx.add_job(job)
         await tx.append_events([job_event(job, caller.name, "received")])
-        return Receipt(job, repeated=False)
+        return Receipt(job, artifact, repeated=False)
 
     try:
         receipt = await transact(farm, "submit", work, caller.request_id)
@@ -148,4 +149,4 @@ async def _repeat(tx: Writing, order: JobOrder, known: Remembered) -> Receipt:
     job = await tx.job(known.subject_id)
     if job is None:
         raise RuleError("NOT_FOUND", f"job {known.subject_id} is gone")
-    return Receipt(job, repeated=True)
+    return Receipt(job, None, repeated=True)

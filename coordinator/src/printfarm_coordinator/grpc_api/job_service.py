@@ -35,7 +35,7 @@ class JobServicer(rpc.JobServiceServicer):
         made = await (
             views.fresh_job(self._farm, receipt.job.job_id)
             if receipt.repeated
-            else views.new_job(self._farm, receipt.job)
+            else views.new_job(self._farm, receipt.job, receipt.artifact)
         )
         return pb.CreateJobResponse(job=made, repeated_request=receipt.repeated)
 

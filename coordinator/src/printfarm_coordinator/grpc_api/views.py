@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2
 
 from ..app.farm import Farm
-from ..app.ports import Reading
+from ..app.ports import Artifact, Reading
 from ..app.workshop import workshop_for
 from ..domain.estimate import Outlook, outlook
 from ..domain.job import Job, parts_owed
@@ -59,11 +59,14 @@ async def job(farm: Farm, look: Reading, found: Job) -> tuple[job_pb2.Job, list[
     return made, [run(farm, each) for each in runs]
 
 
-async def new_job(farm: Farm, made: Job) -> job_pb2.Job:
-    """A job of this moment: it has no runs."""
-    async with farm.store.read() as look:
-        [view] = await jobs(farm, look, [made], ())
-    return view
+async def new_job(farm: Farm, made: Job, file: Artifact | None) -> job_pb2.Job:
+    """A job of this moment: it has no runs, and if it is ready to print, nothing of it need be read again."""
+    able = farm.roster.known(made.requirements)
+    if able is None or made.needs_slicing:
+        async with farm.store.read() as look:
+            [view] = await jobs(farm, look, [made], ())
+        return view
+    return convert.job(made, file, outlook(made, [], able, made.created_at), ())
 
 
 async def fresh_job(farm: Farm, job_id: str) -> job_pb2.Job:
