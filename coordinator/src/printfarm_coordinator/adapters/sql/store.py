@@ -19,6 +19,7 @@ from ...app.ports import DatabaseUnavailable, Reading, StaleWrite, Writing
 from .clock import Clock, database_now
 from .presence import FilePresence, Presence, SessionPresence
 from .reading import SqlReading
+from .sqlite_connection import NearConnection
 from .writing import SqlWriting
 
 _SQLITE_PRAGMAS = (
@@ -60,8 +61,8 @@ class SqlStore:
         target = async_url(url)
         self._clock = clock
         if target.get_backend_name() == "sqlite":
-            self._writer = _sqlite_engine(target, begin="BEGIN IMMEDIATE", pool_size=1)
-            self._reader = _sqlite_engine(target, begin="BEGIN", pool_size=4)
+            self._writer = _sqlite_engine(target, begin="BEGIN IMMEDIATE", pool_size=1, is_near=True)
+            self._reader = _sqlite_engine(target, begin="BEGIN", pool_size=4, is_near=False)
             self._presence: Presence = FilePresence(_lock_path(target))
         else:
             self._writer = create_async_engine(
@@ -195,8 +196,12 @@ def _lock_path(url: URL) -> Path | None:
     return None if name == ":memory:" or name.startswith("file:") else Path(f"{name}.lock")
 
 
-def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
+def _sqlite_engine(url: URL, *, begin: str, pool_size: int, is_near: bool) -> AsyncEngine:
+    async def connect() -> NearConnection:
+        connection: NearConnection = await NearConnection(url.database or ":memory:", is_near=is_near)
+        return connection
+
+    engine = create_async_engine(url, async_creator=connect, pool_size=pool_size, max_overflow=0, pool_timeout=30)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
