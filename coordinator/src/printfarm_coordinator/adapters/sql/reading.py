@@ -22,6 +22,7 @@ from ...domain.printer import Printer
 from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
 from .slicing import SqlSlicingReading
+from .statements import by_key
 
 # The cursor that says up to which position events are no longer kept.
 FORGOTTEN = "forgotten"
@@ -36,6 +37,11 @@ _CANDIDATES = sa.select(
     _AGENT.locked.label("agent_locked"),
     (_AGENT.last_applied_sequence >= _AGENT.journal_max_sequence).label("caught_up"),
 ).join(tables.agent, _AGENT.agent_id == tables.printer.c.agent_id)
+
+
+_JOB, _RUN, _PRINTER, _AGENT_ROW, _ARTIFACT = map(
+    by_key, (tables.job, tables.run, tables.printer, tables.agent, tables.artifact)
+)
 
 
 def _waiting() -> sa.Select[Any]:
@@ -65,7 +71,7 @@ class SqlReading(SqlSlicingReading):
     """The ``Reading`` port on one connection inside one transaction."""
 
     async def job(self, job_id: str) -> Job | None:
-        row = await self._one(sa.select(tables.job).where(tables.job.c.job_id == job_id))
+        row = await self._one(_JOB, {"key": job_id})
         return rows.job_from(row) if row else None
 
     async def jobs(self, wanted: JobFilter) -> list[Job]:
@@ -94,7 +100,7 @@ class SqlReading(SqlSlicingReading):
         return [rows.job_from(row) for row in await self._all(query)]
 
     async def run(self, run_id: str) -> Run | None:
-        row = await self._one(sa.select(tables.run).where(tables.run.c.run_id == run_id))
+        row = await self._one(_RUN, {"key": run_id})
         return rows.run_from(row) if row else None
 
     async def runs(self, wanted: RunFilter) -> list[Run]:
@@ -128,7 +134,7 @@ class SqlReading(SqlSlicingReading):
         return [rows.run_from(row) for row in await self._all(query)]
 
     async def printer(self, printer_id: str) -> Printer | None:
-        row = await self._one(sa.select(tables.printer).where(tables.printer.c.printer_id == printer_id))
+        row = await self._one(_PRINTER, {"key": printer_id})
         return rows.printer_from(row) if row else None
 
     async def printers(self, agent_id: str = "") -> list[Printer]:
@@ -145,7 +151,7 @@ class SqlReading(SqlSlicingReading):
         return _candidate(row) if row else None
 
     async def agent(self, agent_id: str) -> Agent | None:
-        row = await self._one(sa.select(tables.agent).where(tables.agent.c.agent_id == agent_id))
+        row = await self._one(_AGENT_ROW, {"key": agent_id})
         return rows.agent_from(row) if row else None
 
     async def agents(self) -> list[Agent]:
@@ -176,7 +182,7 @@ class SqlReading(SqlSlicingReading):
         return [rows.audit_from(row) for row in await self._all(query)]
 
     async def artifact(self, sha256: str) -> Artifact | None:
-        row = await self._one(sa.select(tables.artifact).where(tables.artifact.c.sha256 == sha256))
+        row = await self._one(_ARTIFACT, {"key": sha256})
         return rows.artifact_from(row) if row else None
 
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from typing import Any
 
 from ...app.ports import Agent, ApiKey, Artifact, Role, StoredAudit, StoredEvent, Upload, User
@@ -19,12 +20,19 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_fields(kind: type, row: Row) -> dict[str, Any]:
-    return {f.name: row[f.name] for f in fields(kind) if f.name in row}
+    given = dict(row)
+    return {name: given[name] for name in _names(kind) if name in given}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
 
 
 def job_row(job: Job) -> dict[str, Any]:
     """A job as columns."""
-    return asdict(job) | {"state": job.state.value}
+    values = {name: getattr(job, name) for name in _names(Job)}
+    return values | {"state": job.state.value, "requirements": asdict(job.requirements)}
 
 
 def job_from(row: Row) -> Job:
@@ -38,7 +46,7 @@ def job_from(row: Row) -> Job:
 def run_row(run: Run) -> dict[str, Any]:
     """A run as columns."""
     verdict = run.verdict
-    values = {f.name: getattr(run, f.name) for f in fields(Run) if f.name != "verdict"}
+    values = {name: getattr(run, name) for name in _names(Run) if name != "verdict"}
     return values | {
         "state": run.state.value,
         "unconfirmed_from": run.unconfirmed_from and run.unconfirmed_from.value,
@@ -69,7 +77,7 @@ def run_from(row: Row) -> Run:
 def printer_row(printer: Printer) -> dict[str, Any]:
     """A printer as columns."""
     nested = {"abilities", "overrides", "bed"}
-    values = {f.name: getattr(printer, f.name) for f in fields(Printer) if f.name not in nested}
+    values = {name: getattr(printer, name) for name in _names(Printer) if name not in nested}
     bed = printer.bed
     return values | {
         "abilities": asdict(printer.abilities),

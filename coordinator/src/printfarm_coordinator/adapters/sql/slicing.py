@@ -105,8 +105,7 @@ class SqlSlicingWriting(SqlSlicingReading, SqlChange):
 
     async def save_slicing(self, before: Slicing, after: Slicing) -> None:
         if after != before:
-            mine = tables.slicing.c.slicing_id == after.slicing_id
-            await self._save(tables.slicing, mine, slicing_row(after), before.version)
+            await self._save(tables.slicing, after.slicing_id, slicing_row(after), before.version)
 
     async def put_slicer_worker(self, worker: SlicerWorker) -> None:
         await self._put(tables.slicer_worker, asdict(worker))

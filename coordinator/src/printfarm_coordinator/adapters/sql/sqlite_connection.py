@@ -1,7 +1,7 @@
 """A connection to SQLite that goes to its thread only for what may wait: a lock, the disk, a long read.
 
-The way to a thread and back costs ten times what SQLite needs for a row by its key, more on a busy machine, and a statement would
-take it four times: for the cursor, the statement, its rows, the end.
+The way to a thread and back costs ten times what SQLite needs for a row by its key, more on a busy machine, and a statement
+would take it four times: for the cursor, the statement, its rows, the end.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import aiosqlite
 _ROWS_AT_ONCE = 64
 # What a transaction does in the event loop without letting others have their turn.
 _MOST_IN_A_ROW = 50
+_QUICK = {"execute", "executemany", "fetchall", "fetchone", "fetchmany", "close"}
 
 
 class NearConnection(aiosqlite.Connection):
@@ -50,16 +51,18 @@ class NearConnection(aiosqlite.Connection):
             finally:
                 self._under_way -= 1
 
-        return await super()._execute(counted)
+        execute: Any = super()._execute
+        return await execute(counted)
 
     def _is_quick(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         owner, name = getattr(fn, "__self__", None), getattr(fn, "__name__", "")
         if owner is self._connection:
             # Given back to the pool, it is rolled back once more: mostly there is nothing to.
             return name == "cursor" or (name == "rollback" and not self._conn.in_transaction)
-        if not isinstance(owner, sqlite3.Cursor):
+        if not isinstance(owner, sqlite3.Cursor) or name not in _QUICK:
             return False
         if name == "close":
             return True
-        is_statement = name in ("execute", "executemany", "fetchall", "fetchone", "fetchmany")
-        return self._is_near and is_statement and not (args and str(args[0]).startswith("BEGIN"))
+        statement = args[0] if args else ""
+        # A deferred BEGIN takes no lock.
+        return statement == "BEGIN" or (self._is_near and not statement.startswith("BEGIN"))

@@ -1,6 +1,7 @@
 """What every look and every change is made of."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +11,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...app.ports import AlreadyExists, StaleWrite
 from .rows import Row
+
+# Statements are made once where they can be: to build one costs more than to run it.
+_BEFORE = "before_"
+_inserted = cache(sa.insert)
+
+
+def by_key(table: sa.Table) -> sa.Select[Any]:
+    """The row whose primary key is ``key``."""
+    [column] = table.primary_key
+    return sa.select(table).where(column == sa.bindparam("key"))
+
+
+@cache
+def _changed(table: sa.Table, columns: tuple[str, ...]) -> sa.Update:
+    """The row of a key, if those columns and the version are as they were read."""
+    [key] = table.primary_key
+    same = [table.c[name] == sa.bindparam(_BEFORE + name) for name in (*columns, "version")]
+    return sa.update(table).where(key == sa.bindparam(_BEFORE + "key"), *same)
 
 
 class SqlLook:
@@ -36,11 +55,12 @@ class SqlChange(SqlLook):
         """The database's own insert, with its ON CONFLICT."""
         return postgresql if self._connection.dialect.name == "postgresql" else sqlite
 
-    async def _save(self, table: sa.Table, mine: sa.ColumnElement[bool], values: dict[str, Any], version: int) -> None:
-        values["version"] = version + 1
-        changed = sa.update(table).where(mine & (table.c.version == version)).values(values)
+    async def _save(self, table: sa.Table, key: str, values: dict[str, Any], version: int, **more: Any) -> None:
+        """``more``: columns that must still be so, beside the version."""
+        before = {_BEFORE + name: value for name, value in (more | {"version": version, "key": key}).items()}
+        changed = _changed(table, tuple(sorted(more)))
         try:
-            result = await self._connection.execute(changed)
+            result = await self._connection.execute(changed, values | {"version": version + 1} | before)
         except IntegrityError as error:
             raise AlreadyExists(f"{table.name}: {error.orig}") from error
         if result.rowcount != 1:
@@ -48,7 +68,7 @@ class SqlChange(SqlLook):
 
     async def _insert(self, table: sa.Table, values: dict[str, Any]) -> None:
         try:
-            await self._connection.execute(sa.insert(table).values(values))
+            await self._connection.execute(_inserted(table), values)
         except IntegrityError as error:
             raise AlreadyExists(f"{table.name}: {error.orig}") from error
 

@@ -198,8 +198,9 @@ def _lock_path(url: URL) -> Path | None:
 
 def _sqlite_engine(url: URL, *, begin: str, pool_size: int, is_near: bool) -> AsyncEngine:
     async def connect() -> NearConnection:
-        connection: NearConnection = await NearConnection(url.database or ":memory:", is_near=is_near)
-        return connection
+        opened = NearConnection(url.database or ":memory:", is_near=is_near)
+        await opened
+        return opened
 
     engine = create_async_engine(url, async_creator=connect, pool_size=pool_size, max_overflow=0, pool_timeout=30)
 

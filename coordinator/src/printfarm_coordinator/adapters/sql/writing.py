@@ -29,9 +29,26 @@ from ...domain.slice import Slice
 from . import rows, tables
 from .reading import FORGOTTEN, SqlReading
 from .slicing import SqlSlicingWriting
+from .statements import by_key
 
 # Keys of the advisory locks that serialise, on PostgreSQL, what must be counted without gaps.
 _AUDIT_LOCK, _POSITION_LOCK = 7_301, 7_302
+
+
+def _appended() -> sa.Insert:
+    """An event with the next number of its subject."""
+    table = tables.event
+    mine = (table.c.subject_kind == sa.bindparam("of_kind")) & (table.c.subject_id == sa.bindparam("of_id"))
+    number = sa.select(sa.func.coalesce(sa.func.max(table.c.subject_sequence), 0) + 1).where(mine)
+    return sa.insert(table).values(subject_sequence=number.scalar_subquery())
+
+
+# Statements that every run needs are made once: to build one costs more than to run it.
+_LOCK_JOB, _LOCK_RUN, _LOCK_PRINTER, _LOCK_AGENT = (
+    by_key(table).with_for_update() for table in (tables.job, tables.run, tables.printer, tables.agent)
+)
+_ADVANCE = sa.update(tables.agent).where(tables.agent.c.agent_id == sa.bindparam("key"))
+_APPEND_EVENT = _appended()
 
 
 class SqlWriting(SqlReading, SqlSlicingWriting):
@@ -40,12 +57,11 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
     request_id = ""
 
     async def lock_job(self, job_id: str) -> Job | None:
-        row = await self._one(sa.select(tables.job).where(tables.job.c.job_id == job_id).with_for_update())
+        row = await self._one(_LOCK_JOB, {"key": job_id})
         return rows.job_from(row) if row else None
 
     async def lock_printer(self, printer_id: str) -> Printer | None:
-        query = sa.select(tables.printer).where(tables.printer.c.printer_id == printer_id).with_for_update()
-        row = await self._one(query)
+        row = await self._one(_LOCK_PRINTER, {"key": printer_id})
         return rows.printer_from(row) if row else None
 
     async def lock_slice(self, run_id: str) -> Slice | None:
@@ -53,14 +69,14 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
         if seen is None:
             return None
         job = await self.lock_job(seen.job_id)
-        row = await self._one(sa.select(tables.run).where(tables.run.c.run_id == run_id).with_for_update())
+        row = await self._one(_LOCK_RUN, {"key": run_id})
         printer = await self.lock_printer(seen.printer_id)
         if job is None or row is None or printer is None:
             return None
         return Slice(job, rows.run_from(row), printer)
 
     async def lock_agent(self, agent_id: str) -> Agent | None:
-        row = await self._one(sa.select(tables.agent).where(tables.agent.c.agent_id == agent_id).with_for_update())
+        row = await self._one(_LOCK_AGENT, {"key": agent_id})
         return rows.agent_from(row) if row else None
 
     async def add_job(self, job: Job) -> None:
@@ -75,12 +91,11 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
 
     async def save_job(self, before: Job, after: Job) -> None:
         if after != before:
-            await self._save(tables.job, tables.job.c.job_id == after.job_id, rows.job_row(after), before.version)
+            await self._save(tables.job, after.job_id, rows.job_row(after), before.version)
 
     async def save_printer(self, before: Printer, after: Printer) -> None:
         if after != before:
-            mine = tables.printer.c.printer_id == after.printer_id
-            await self._save(tables.printer, mine, rows.printer_row(after), before.version)
+            await self._save(tables.printer, after.printer_id, rows.printer_row(after), before.version)
 
     async def save_slice(self, before: Slice, after: Slice) -> None:
         await self.save_job(before.job, after.job)
@@ -91,8 +106,7 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
 
     async def _save_run(self, before: Run, after: Run) -> None:
         if after != before:
-            mine = (tables.run.c.run_id == after.run_id) & (tables.run.c.epoch == before.epoch)
-            await self._save(tables.run, mine, rows.run_row(after), before.version)
+            await self._save(tables.run, after.run_id, rows.run_row(after), before.version, epoch=before.epoch)
 
     async def add_printer(self, printer: Printer) -> None:
         await self._insert(tables.printer, rows.printer_row(printer))
@@ -101,10 +115,7 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
         await self._put(tables.agent, asdict(agent))
 
     async def advance_agent(self, agent_id: str, last_applied_sequence: int) -> None:
-        mine = tables.agent.c.agent_id == agent_id
-        await self._connection.execute(
-            sa.update(tables.agent).where(mine).values(last_applied_sequence=last_applied_sequence)
-        )
+        await self._connection.execute(_ADVANCE, {"key": agent_id, "last_applied_sequence": last_applied_sequence})
 
     async def extend_leases(self, leases: dict[str, int], until: int) -> None:
         table = tables.agent
@@ -118,21 +129,18 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
         await self._connection.execute(extended, parameters)
 
     async def append_events(self, events: Iterable[DomainEvent]) -> None:
-        table = tables.event
         for event in events:
-            mine = (table.c.subject_kind == event.subject_kind) & (table.c.subject_id == event.subject_id)
-            number = sa.select(sa.func.coalesce(sa.func.max(table.c.subject_sequence), 0) + 1).where(mine)
-            added = sa.insert(table).values(
-                type=event.type,
-                subject_kind=event.subject_kind,
-                subject_id=event.subject_id,
-                subject_sequence=number.scalar_subquery(),
-                actor=event.actor,
-                data=dict(event.data),
-                created_at=self.now,
-            )
+            values = {
+                "type": event.type,
+                "subject_kind": event.subject_kind,
+                "subject_id": event.subject_id,
+                "actor": event.actor,
+                "data": dict(event.data),
+                "created_at": self.now,
+            }
+            of_subject = {"of_kind": event.subject_kind, "of_id": event.subject_id}
             try:
-                await self._connection.execute(added)
+                await self._connection.execute(_APPEND_EVENT, values | of_subject)
             except IntegrityError as error:
                 # Not every event's subject is locked by who tells of it: an alarm's is not.
                 raise StaleWrite(f"another event of {event.subject_kind} {event.subject_id} came first") from error
