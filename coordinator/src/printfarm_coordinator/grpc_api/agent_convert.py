@@ -12,7 +12,6 @@ from printfarm_rpc.identity import is_name
 
 from ..app.report import AgentEvent, Alarm, EmergencyStopDone, Fact, PrinterSeen
 from ..app.sessions import GreetedPrinter, Greeting
-from ..app.telemetry import Heater, Sample
 from ..domain.desired import Desired, DesiredRun, DesiredState
 from ..domain.printer import Abilities, BedState, PrinterState
 from ..domain.reports import Report
@@ -211,23 +210,4 @@ def _assigned_run(wanted: DesiredRun) -> pb.AssignedRun:
         estimated_duration=duration(estimate) if estimate else None,
         bed_token=wanted.bed_token,
         may_have_started=wanted.may_have_started,
-    )
-
-
-def sample(said: telemetry_pb2.TelemetrySample, now: int) -> Sample:
-    """One reading; ``now`` in microseconds by this process's clock, for display."""
-    position = said.position
-    return Sample(
-        said.printer_id,
-        PRINTER_STATES.get(said.state, PrinterState.UNKNOWN),
-        taken_at(said.age, now),
-        said.run_id,
-        said.progress if said.HasField("progress") else None,
-        said.layer if said.HasField("layer") else None,
-        said.layer_count if said.HasField("layer_count") else None,
-        seconds(said.elapsed) if said.HasField("elapsed") else None,
-        seconds(said.remaining) if said.HasField("remaining") else None,
-        tuple(Heater(h.name[:32], h.current_celsius, h.target_celsius) for h in said.heaters[:8]),
-        (position.x_mm, position.y_mm, position.z_mm) if said.HasField("position") else None,
-        said.message,
     )

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -33,8 +34,9 @@ from ..app.trust import check_agent, lock_second_host
 from ..domain.authority import AuthorityRequest
 from ..domain.errors import RuleError
 from ..domain.print_file import print_file_of
-from .agent_convert import duration, greeting, sample, taken_at
+from .agent_convert import duration, greeting, taken_at
 from .agent_session import AgentSession
+from .telemetry_convert import is_plausible, sample
 
 _LOG = structlog.get_logger(__name__)
 
@@ -140,8 +142,9 @@ class AgentServicer(rpc.AgentServiceServicer):
             latest.dropped += max(0, batch.dropped)
             now = time.time_ns() // 1000
             for said in batch.samples:
-                if said.printer_id in session.printer_ids:
-                    latest.put(sample(said, now))
+                printer_id = said.printer_id
+                if printer_id in session.printer_ids and is_plausible(said):
+                    latest.keep(printer_id, partial(sample, said, now))
                 else:
                     latest.refused += 1
         return pb.StreamTelemetryResponse()
