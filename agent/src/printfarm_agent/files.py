@@ -66,11 +66,12 @@ class Files:
         part = path.with_suffix(".part")
         digest, offset = await asyncio.to_thread(_resumed, part, size_bytes)
         with part.open("ab") as file:
-            async for chunk in download(sha256, offset):
-                offset += len(chunk)
-                if offset > size_bytes:
-                    break
-                await asyncio.to_thread(_append, file, digest, chunk)
+            async with _Appending(file, digest) as appending:
+                async for chunk in download(sha256, offset):
+                    offset += len(chunk)
+                    if offset > size_bytes:
+                        break
+                    await appending.append(chunk)
             await asyncio.to_thread(os.fsync, file.fileno())
         if offset < size_bytes:
             raise ConnectionError(f"{offset} of {size_bytes} bytes came")
@@ -109,9 +110,39 @@ def _resumed(part: Path, size_bytes: int) -> "tuple[hashlib._Hash, int]":
     return digest, offset
 
 
-def _append(file: BinaryIO, digest: "hashlib._Hash", chunk: bytes) -> None:
-    file.write(chunk)
-    digest.update(chunk)
+class _Appending:
+    """Writes and hashes one piece in a thread while the next is on its way. Nothing is under way once the context is left."""
+
+    def __init__(self, file: BinaryIO, digest: "hashlib._Hash") -> None:
+        self._file = file
+        self._digest = digest
+        self._under_way: asyncio.Future[None] | None = None
+
+    async def append(self, piece: bytes) -> None:
+        """Returns once the piece before is written. Raises OSError of that one."""
+        await self._done()
+        self._under_way = asyncio.get_running_loop().run_in_executor(None, self._write, piece)
+
+    async def _done(self) -> None:
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
+            self._under_way = None
+
+    def _write(self, piece: bytes) -> None:
+        self._file.write(piece)
+        self._digest.update(piece)
+
+    async def __aenter__(self) -> "_Appending":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._under_way is None:
+            return
+        # A download that breaks off must not close the file under the thread's hands.
+        await asyncio.wait([self._under_way])
+        error = self._under_way.exception()
+        if error is not None and kind is None:
+            raise error
 
 
 def _publish(part: Path, path: Path) -> None:

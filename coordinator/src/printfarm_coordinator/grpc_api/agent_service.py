@@ -14,8 +14,8 @@ from printfarm.agent.v1 import agent_service_pb2_grpc as rpc
 from printfarm_rpc.errors import Code, FarmError, invalid
 from printfarm_rpc.identity import Identity
 from printfarm_rpc.limits import (
-    CHUNK_BYTES,
     FIRST_ANSWER_SECONDS,
+    LARGEST_CHUNK_BYTES,
     PROTOCOL_VERSION,
     SAMPLES_PER_BATCH,
 )
@@ -181,12 +181,18 @@ class AgentServicer(rpc.AgentServiceServicer):
         if not 0 <= request.offset <= size:
             raise invalid("offset", f"must be 0 to {size}")
         offset = request.offset
-        while offset < size:
-            chunk = await self._farm.blobs.read(request.sha256, offset, CHUNK_BYTES)
-            if not chunk:
-                raise FarmError(Code.UNAVAILABLE, "the stored file is shorter than it should be")
-            yield pb.DownloadArtifactResponse(chunk=chunk)
-            offset += len(chunk)
+        # One piece is read while the one before is on its way.
+        ahead = asyncio.ensure_future(self._farm.blobs.read(request.sha256, offset, LARGEST_CHUNK_BYTES))
+        try:
+            while offset < size:
+                chunk = await ahead
+                if not chunk:
+                    raise FarmError(Code.UNAVAILABLE, "the stored file is shorter than it should be")
+                offset += len(chunk)
+                ahead = asyncio.ensure_future(self._farm.blobs.read(request.sha256, offset, LARGEST_CHUNK_BYTES))
+                yield pb.DownloadArtifactResponse(chunk=chunk)
+        finally:
+            ahead.cancel()
 
     async def RenewCertificate(
         self, request: pb.RenewCertificateRequest, context: Context
