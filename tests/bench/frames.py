@@ -8,9 +8,10 @@ import uvloop
 from printfarm.agent.v1 import agent_service_pb2 as pb
 from tests.support.farm import RealFarm
 
-from .farms import bare_grpc, serving_farm
+from .farms import bare_grpc, pid_of, serving_farm
 from .figures import at_least, compare_async, tell
 from .fleet import PlayedAgent, agents_target, enrolled, printer
+from .processes import cpu_seconds
 
 _FRAMES = 2_000
 _CAMERAS = 8
@@ -20,10 +21,10 @@ _BYTES = 60_000
 def ingest() -> None:
     """JPEGs of 60 KB from eight cameras on one agent's stream: all pictures in flight are answered before the next."""
     with serving_farm(with_gateway=False) as farm, bare_grpc(farm) as bare:
-        uvloop.run(_ingest(farm, bare[0]))
+        uvloop.run(_ingest(farm, *bare))
 
 
-async def _ingest(farm: RealFarm, bare_port: int) -> None:
+async def _ingest(farm: RealFarm, bare_port: int, bare_pid: int) -> None:
     files = (await enrolled(farm, ["cameras"]))["cameras"]
     agent = PlayedAgent(agents_target(farm), "cameras", files, [printer(f"p{n}") for n in range(_CAMERAS)])
     bare = PlayedAgent(f"127.0.0.1:{bare_port}", "cameras", files, ())
@@ -33,8 +34,11 @@ async def _ingest(farm: RealFarm, bare_port: int) -> None:
         "/printfarm.agent.v1.AgentService/UploadFrames", None, pb.UploadFramesResponse.FromString
     )
     theirs = bare.streams().stream_stream("/bare/frames", None, pb.UploadFramesResponse.FromString)
+    pid = pid_of(farm.coordinator)
+    before = cpu_seconds(bare_pid), cpu_seconds(pid)
     found = await compare_async(lambda: _flood(ours, messages), lambda: _flood(theirs, messages))
-    tell("camera ingest, 60 KB frames, 8 cameras", found, "frames/s", at_least(0.8))
+    cpu = (cpu_seconds(bare_pid) - before[0]) / (cpu_seconds(pid) - before[1])
+    tell("camera ingest, 60 KB frames, 8 cameras", found, "frames/s", at_least(0.8), cpu_ratio=round(cpu, 3))
     for each in (agent, bare):
         await each.close()
 
