@@ -1,6 +1,7 @@
 """A figure, its yardstick, their ratio: one JSON object a line."""
 
 import json
+import os
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def tell(name: str, found: Compared, unit: str, target: Target, **more: object) 
         "ratios": [_short(found.least), _short(found.greatest)],
         "target": target.text,
         "met": bool(target.is_met(found.figure, found.yardstick, found.ratio)),
+        # How many processes wanted a core in the last minute: far above the cores, rates say little.
+        "load": round(os.getloadavg()[0], 1),
         **more,
     }
     print(json.dumps(line), flush=True)

@@ -7,7 +7,7 @@ import time
 
 from tests.support.farm import RealFarm
 
-from .farms import pid_of, prepared_farm, serving_farm, whole_farm
+from .farms import pid_of, prepared_farm, serving_farm
 from .figures import above_at_most, figure_at_most, single, tell
 from .fleet import PlayedAgent, agents_target, enrolled, printer
 from .processes import memory_mb
@@ -21,6 +21,8 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
+# As where the agent alone is installed: rich, which structlog takes if it is there, comes with the servers' command lines.
+_AGENT_ALONE = "import sys; sys.modules['rich'] = None; from printfarm_agent.__main__ import main; main()"
 _SETTLE_SECONDS = 4.0
 _AGENTS, _PRINTERS = 20, 10
 _KB_A_PRINTER = 200
@@ -31,7 +33,9 @@ def agent() -> None:
     bare = _of_script(_BARE_CLIENT)
     sizes = {}
     for count in (1, 11):
-        with whole_farm(printer_count=count) as farm:
+        with prepared_farm(printer_count=count) as farm:
+            farm.agent.command = [sys.executable, "-c", _AGENT_ALONE, *farm.agent.command[3:]]
+            farm.start()
             time.sleep(_SETTLE_SECONDS)
             sizes[count] = memory_mb(pid_of(farm.agent))
     tell("agent memory, 1 printer", single(sizes[1], bare), "MB", above_at_most(10))

@@ -14,6 +14,7 @@ Observe = Callable[[Sequence[StoredEvent]], None]
 BATCH = 500
 # The hint may be lost: the outbox is looked at without one, too.
 TICK_SECONDS = 2.0
+GATHER_SECONDS = 0.02
 BUS_CURSOR = "bus"
 
 
@@ -56,6 +57,8 @@ async def relay_for_ever(farm: Farm, leadership: Leadership, observe: Observe) -
                 await farm.hints.relay.wait()
         except TimeoutError:
             pass
+        # One commit for what several changes tell; and an offer that a change calls for is written before its event is placed.
+        await asyncio.sleep(GATHER_SECONDS)
         farm.hints.relay.clear()
         try:
             while leadership.leads and await position_once(farm, observe) == BATCH:
