@@ -202,6 +202,14 @@ class KlipperServer:
         """A file of somebody's, straight onto its disk."""
         (self.gcodes / name).write_text(content)
 
+    def power_cycle(self) -> None:
+        """Of the board and its host."""
+        self.kill("klippy")
+        self.kill("mcu")
+        (self.folder / "tty").unlink(missing_ok=True)
+        self.start_part("mcu")
+        self.start_part("klippy")
+
     def restart_klipper(self) -> None:
         """By command. Returns when it is ready again, and has forgotten what it printed."""
         self.post("/printer/restart")

@@ -55,8 +55,8 @@ class MoonrakerRig(WebRig):
         return b"G1 E0.1 F600\n" + b"G1 E0.1 F600\nG4 P100\n" * int((seconds + 1.0) * 10)
 
     def gcode_that_heats(self) -> bytes:
-        # Some fifteen degrees a second.
-        return b"M104 S80\nM109 S80\n" + self.gcode(20.0)
+        # Some twenty degrees a second: longer than an emergency stop may take.
+        return b"M104 S150\nM109 S150\n" + self.gcode(20.0)
 
     async def starts(self) -> list[str]:
         def names() -> list[str]:

@@ -122,3 +122,25 @@ async def test_moves_by_hand_are_no_idle(klipper_server: KlipperServer, driver: 
     assert seen.state in AT_WORK
     assert seen.ending is None
     await script
+
+
+async def test_a_wrong_configuration_is_an_error_with_its_reason(
+    klipper_server: KlipperServer, rig: MoonrakerRig, driver: Driver
+) -> None:
+    config = klipper_server.folder / "printer.cfg"
+    right = config.read_text()
+    config.write_text(right.replace("nozzle_diameter: 0.6", "nozzle_diameter: wide"))
+    try:
+        await asyncio.to_thread(klipper_server.post, "/printer/restart")
+        seen = await until(driver, lambda seen: seen.state is ObservedState.ERROR, patient=True)
+        assert "nozzle_diameter" in seen.message
+        # Moonraker notices a moment later.
+        await asyncio.to_thread(klipper_server.until, lambda: klipper_server.state() == "error")
+        async with rig.open() as later:
+            await later.connect()
+            assert (await later.observe()).state is ObservedState.ERROR
+    finally:
+        config.write_text(right)
+        # A board that was never configured is not reset by command: as after a power cut.
+        await asyncio.to_thread(klipper_server.power_cycle)
+    await until(driver, lambda seen: seen.state is ObservedState.IDLE, patient=True)

@@ -157,7 +157,7 @@ def observation(seen: Json, name: str, past: Past | None, estimate: Estimate) ->
     state = _state(seen, name, heaters)
     # After an emergency stop print_stats says "paused" or "printing" for ever.
     ending = _ending(state, text(stats.get("state"), 32), file_path(seen) == "", past)
-    told = text(hooks.get("state_message")) if state is ObservedState.ERROR else text(stats.get("message"))
+    told = _words(hooks.get("state_message") if state is ObservedState.ERROR else stats.get("message"))
     info = table(stats.get("info"))
     worked = number(stats.get("print_duration"), 0.0, 1e9)
     busy = state in (ObservedState.PREPARING, ObservedState.PRINTING, ObservedState.PAUSED)
@@ -236,6 +236,11 @@ def _filament(seen: Json) -> bool | None:
         if _is_filament_sensor(key) and isinstance(sensor, dict) and sensor.get("enabled") is True
     ]
     return all(word is True for word in words) if words and all(isinstance(word, bool) for word in words) else None
+
+
+def _words(told: object) -> str:
+    """Klipper writes several lines."""
+    return text(" ".join(told[:2_048].split())) if isinstance(told, str) else ""
 
 
 def _position(given: object) -> tuple[float, float, float] | None:

@@ -36,6 +36,8 @@ from .ends import Ends
 
 # A slow host on a slow Wi-Fi takes 200 kB/s.
 _SLOWEST_BYTES_PER_SECOND = 100_000.0
+# Also for the answer, which waits until the file was hashed and moved.
+_STALL_SECONDS = 120.0
 # Beyond the file: OctoPrint's own books, its analysis, its log.
 _SPARE_BYTES = 16 << 20
 _EMERGENCY_SECONDS = 5.0
@@ -109,7 +111,7 @@ class OctoPrintDriver:
         boundary = secrets.token_hex(16)
         before, after = form(boundary, {"path": self._folder}, name)
         seconds = upload_seconds(size, _SLOWEST_BYTES_PER_SECOND)
-        upload = Upload(path, size, sent, whole_seconds=seconds, before=before, after=after)
+        upload = Upload(path, size, sent, _STALL_SECONDS, seconds, before, after)
         headers = {"Content-Type": content_type(boundary)}
         answer = await self._ask("POST", "/api/files/local", upload, headers=headers)
         if answer.status == 500:
