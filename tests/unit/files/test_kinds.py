@@ -119,7 +119,7 @@ def test_the_last_word_of_the_tail_wins_and_the_head_before_it() -> None:
     assert estimated_seconds(b"; estimated printing time (normal mode) = 3m\n", tail) == 180
 
 
-def test_cura_placeholder_gives_way_to_what_it_wrote_of_the_layers() -> None:
+def test_cura_unfilled_header_gives_way_to_what_it_wrote_of_the_layers() -> None:
     tail = b";TIME_ELAPSED:10\nG1 X1\n;TIME_ELAPSED:77.5\n"
     assert estimated_seconds(b";TIME:6666\nG28\n", tail) == 77.5
     assert estimated_seconds(b";TIME:6666\nG28\n", b"M84\n") is None

@@ -45,7 +45,7 @@ def test_a_sound_file_has_nothing(dialect: Dialect) -> None:
         ("M190 S140", "M190", "temperature"),
         ("G1 X900", "G1", "place"),
         ("G1 X10 F999999", "G1", "feed"),
-        ("M500", "M500", "forbidden"),
+        ("M502", "M502", "forbidden"),
         ("M997", "M997", "forbidden"),
         ("RUN_SHELL_COMMAND CMD=x", "RUN_SHELL_COMMAND", "forbidden"),
         ("M118 A1 action:cancel", "M118", "host_action"),
@@ -87,13 +87,13 @@ def test_macros_that_the_printer_is_known_to_have_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("line", "runs"),
     [
-        # Klipper runs the first command of a line; the others are its words.
-        ("G28 M104 S999", {Dialect.MARLIN, Dialect.PRUSA, Dialect.REPRAP, Dialect.BAMBU, Dialect.ANY}),
+        # Klipper and Bambu Lab run the first command of a line; the others are its words.
+        ("G28 M104 S999", {Dialect.MARLIN, Dialect.PRUSA, Dialect.REPRAP, Dialect.ANY}),
         # A comment in parentheses is one for RepRapFirmware, text for Klipper, either for Marlin.
         ("M104 (S999)", set(Dialect) - {Dialect.REPRAP}),
         # A semicolon within quotes begins no comment where quotes are known.
         ('M118 S"a;b" M104 S999', set()),
-        ('G4 P"a;b" M104 S999', set(Dialect) - {Dialect.KLIPPER}),
+        ('G4 P"a;b" M104 S999', set(Dialect) - {Dialect.KLIPPER, Dialect.BAMBU}),
         ("(S100) M104 S999", set(Dialect)),
         ("N10 M104 S999*55", set(Dialect)),
     ],
@@ -115,6 +115,8 @@ def test_62_each_firmware_reads_a_line_in_its_own_way(line: str, runs: set[Diale
         ("G1 X-48", Dialect.BAMBU, False),
         ("G1 X-48", Dialect.MARLIN, True),
         ("G1 X-70", Dialect.BAMBU, True),
+        ("M500 ; save cali data", Dialect.BAMBU, False),
+        ("M502", Dialect.BAMBU, True),
     ],
 )
 def test_what_stock_profiles_of_a_firmware_do(line: str, dialect: Dialect, refused: bool) -> None:
@@ -155,6 +157,109 @@ def test_files_in_any_wrapping(tmp_path: Path) -> None:
         assert check_file(path, LIMITS).startswith("line 4: M500"), name
     path.write_bytes(wrapped["a.3mf"][:-5])
     assert "archive" in check_file(path, LIMITS)
+
+
+# As PrusaSlicer has it for the CORE One, and Bambu Studio for the A1 mini: what no farm may refuse.
+CORE_ONE = """M17 ; enable steppers
+M862.1 P0.4 ; nozzle check
+M862.3 P "COREONE" ; printer model check
+M862.5 P2 ; g-code level check
+M862.6 P"Input shaper" ; FW feature check
+M115 U6.4.0+11974
+M555 X100 Y80 W50 H50
+G90 ; use absolute coordinates
+M83 ; extruder relative mode
+M140 S60 ; set bed temp
+M109 R170 ; preheat nozzle to no-ooze temp for bed leveling
+M84 E ; turn off E motor
+G28 ; home all without mesh bed level
+M104 S100 ; set idle temp
+M190 R60 ; wait for bed temp
+G0 Z40 F10000
+M107
+G29 G ; absorb heat
+M109 R170 ; wait for MBL temp
+M302 S155 ; lower cold extrusion limit to 155 C
+G1 E-2 F2400 ; retraction
+G29 P9 X208 Y-2.5 W32 H4
+G29 P1 ; invalidate mbl and probe print area
+G29 P3.2 ; interpolate mbl probes
+G29 A ; activate mbl
+G0 X249 Y-2.5 Z15 F4800 ; move away and ready for the purge
+M109 S230
+G92 E0
+M569 S0 E ; set spreadcycle mode for extruder
+M591 S0 ; disable stuck filament detection
+G1 E2 F2400
+G0 E5 X235 Z0.2 F500 ; purge
+M104 S0
+"""
+A1_MINI = """M73 P0 R9
+M201 X20000 Y20000 Z1500 E5000
+M1002 gcode_claim_action : 2
+M1002 set_filament_type:TPU
+M104 S170
+M140 S30
+G392 S0 ;turn off clog detect
+M9833.2
+M400 S1
+M1006 A0 B0 L100 C37 D10 M100 E37 F10 N100
+M1006 W
+G91
+G380 S2 Z30 F1200
+G1 Z5 F1200
+G90
+M630 S0 P0
+M17 X0.7 Y0.9 Z0.5 ; reset motor current to default
+M960 S5 P1 ; turn on logo lamp
+M83
+M73.2   R1.0 ;Reset left time magnitude
+M982.2 S1 ; turn on cog noise reduction
+M109 S100 H170
+G28 X
+M211 X0 Y0 Z0 ;turn off soft endstop
+M975 S1 ; turn on
+G1 X-13.5 F3000
+M620 M ;enable remap
+M620 S0A   ; switch material if AMS exist
+T0
+M620.1 E F79.8237 T200
+G1 E50 F200
+M621 S0A
+G28 Z P0 T300; home z with low precision,permit 300deg temperature
+G29.2 S0 ; turn off ABL
+M622 S1
+G39.4
+M623
+M970.3 Q1 A7 K0 O2
+M974 Q1 S2 P0
+M211 S; push soft endstop status
+G29 A1 X20.8833 Y125.545 I45.3949 J50.1758
+M500 ; save cali data
+T1000
+M412 S1 ;    ===turn on  filament runout detection===
+M620.3 W1; === turn on filament tangle detection===
+M900 K0.0 L1000.0 M1.0
+M983 F1.33333 A0.3 H0.4; cali dynamic extrusion compensation
+M984 A0.1 E1 S1 F1.33333 H0.4
+G29.1 Z-0.02 ; for Textured PEI Plate
+M1007 S1
+M981 S1 P20000 ;open spaghetti detector
+M991 S0 P0 ;notify layer change
+M624 BAAAAAAAAAA=
+G1 X63.133 Y172.971 F42000
+G3 Z.6 I1.217 J0 P1  F42000
+M625
+M971 S11 C11 O0
+T255
+M104 S0 ; turn off hotend
+M201.2 K1.0 ; Reset acc magnitude
+"""
+
+
+@pytest.mark.parametrize(("code", "dialect"), [(CORE_ONE, Dialect.PRUSA), (A1_MINI, Dialect.BAMBU)])
+def test_makers_own_start_code_has_nothing_to_refuse_or_to_ask(code: str, dialect: Dialect) -> None:
+    assert found(code.splitlines(), dialect) == []
 
 
 WRITTEN_FOR = {

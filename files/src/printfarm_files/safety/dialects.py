@@ -12,8 +12,9 @@ class Dialect(StrEnum):
     """``ANY`` is for a printer whose firmware is not known: the worst of all readings counts, and nothing is unlisted.
 
     Klipper runs one command of a line, and knows neither comments in parentheses nor quotes before a semicolon
-    (``klippy/gcode.py``). RepRapFirmware runs all of them, takes parentheses for comments and quotes for text
-    (``StringParser``). Marlin and its kin are built with and without either, so both ways count.
+    (``klippy/gcode.py``). Bambu Lab's firmware does so, too: its own start code has M for a word (``M900 K0.0 M1.0``).
+    RepRapFirmware runs all of them, takes parentheses for comments and quotes for text (``StringParser``). Marlin and its
+    kin are built with and without either, so both ways count.
     """
 
     ANY = "any"
@@ -26,7 +27,7 @@ class Dialect(StrEnum):
     @property
     def runs_whole_line(self) -> bool:
         """Every command of a line counts, not the first alone."""
-        return self is not Dialect.KLIPPER
+        return self not in (Dialect.KLIPPER, Dialect.BAMBU)
 
     @property
     def has_macros(self) -> bool:
@@ -113,6 +114,7 @@ _BAMBU |= {
     "M620.17",
     "M620.22",
 }
+_BAMBU |= _numbered("M", 500, 963, 964, 969) | {"M201.2", "M980.3"}
 LISTED = {
     Dialect.MARLIN: frozenset(_COMMON | _MARLIN),
     Dialect.PRUSA: frozenset(_COMMON | _PRUSA),
@@ -120,8 +122,9 @@ LISTED = {
     Dialect.REPRAP: frozenset(_COMMON | _REPRAP),
     Dialect.BAMBU: frozenset(_COMMON | _BAMBU),
 }
-# Forbidden elsewhere: in RepRapFirmware they put the state aside and take it back; M562 resets no fault at Bambu Lab's.
+# Forbidden elsewhere: in RepRapFirmware M121 takes back a state that was put aside, and with M500 Bambu Lab's own start code
+# saves what it has just measured.
 EXEMPT = {
     Dialect.REPRAP: frozenset({"M121"}),
-    Dialect.BAMBU: frozenset({"M562"}),
+    Dialect.BAMBU: frozenset({"M500"}),
 }

@@ -18,28 +18,28 @@ CURA = Spelling(
     chamber=("BUILD_VOLUME.TEMPERATURE",),
 )
 # What its command line leaves in the header when nobody fills it in.
-_PLACEHOLDER_SECONDS = 6666.0
-_PLACEHOLDER_MM = 1e6
+_UNFILLED_SECONDS = 6666.0
+_UNFILLED_MM = 1e6
 
 
 def completed(said: Comments, facts: FileFacts) -> FileFacts:
-    """What Cura writes in ways of its own; placeholders of its command line are thrown out."""
+    """What Cura writes in ways of its own; what its command line leaves unfilled is thrown out."""
     return replace(
         facts,
         estimated_seconds=_seconds(said),
-        tools=_trains(said) or _without_placeholder(facts.tools),
+        tools=_trains(said) or _without_unfilled(facts.tools),
         bounds_model=_bounds(said),
     )
 
 
 def _seconds(said: Comments) -> float | None:
     written = said.number("TIME", "PRINT.TIME")
-    if written is not None and written != _PLACEHOLDER_SECONDS:
+    if written is not None and written != _UNFILLED_SECONDS:
         return plausible_seconds(written)
     return elapsed(said)
 
 
-def _without_placeholder(tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+def _without_unfilled(tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
     """No print uses no filament at all."""
     return tools if any(tool.length_mm for tool in tools) else ()
 
@@ -70,7 +70,7 @@ def _bounds(said: Comments) -> Bounds | None:
         lows = [said.number(low.format(axis)) for axis in "XYZ"]
         highs = [said.number(high.format(axis)) for axis in "XYZ"]
         sides = [(a, b) for a, b in zip(lows, highs, strict=True) if a is not None and b is not None]
-        if len(sides) == 3 and all(-_PLACEHOLDER_MM < a <= b < _PLACEHOLDER_MM for a, b in sides):
+        if len(sides) == 3 and all(-_UNFILLED_MM < a <= b < _UNFILLED_MM for a, b in sides):
             (x0, x1), (y0, y1), (z0, z1) = sides
             return Bounds((x0, y0, z0), (x1, y1, z1))
     return None
