@@ -15,6 +15,7 @@ ROWS = (
     Row("bambu-p1", "bambu", "BambuDeltasRig", "mosquitto"),
     Row("duet", "duet", "StandaloneRig"),
     Row("duet-sbc", "duet", "SbcRig"),
+    Row("simplyprint", "simplyprint", "SimplyPrintRig"),
 )
 
 

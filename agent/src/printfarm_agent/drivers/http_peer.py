@@ -45,7 +45,7 @@ class Answer:
 class Upload:
     """A file on its way. It is given up after ``stall_seconds`` without a byte taken, or ``whole_seconds`` in all.
 
-    ``before`` and ``after`` go around it, such as the fields of a form."""
+    ``before`` and ``after`` go around it, such as the fields of a form. A piece of a file begins at ``offset``."""
 
     path: Path
     size: int
@@ -54,6 +54,7 @@ class Upload:
     whole_seconds: float = 600.0
     before: bytes = b""
     after: bytes = b""
+    offset: int = 0
 
     @property
     def length(self) -> int:
@@ -146,7 +147,8 @@ async def _stream(upload: Upload, deadline: asyncio.Timeout) -> AsyncGenerator[b
     if upload.before:
         yield upload.before
     with upload.path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+        file.seek(upload.offset)
+        while chunk := await asyncio.to_thread(file.read, min(_CHUNK_BYTES, upload.size - total)):
             yield chunk
             total += len(chunk)
             upload.sent(total)
