@@ -59,4 +59,4 @@ class WebRig(Rig):
 
     def twisted(self, how: Hostile, path: str, body: bytes) -> bytes:
         """An answer with one thing changed: the state, or the temperatures."""
-        raise NotImplementedError
+        raise AssertionError(f"the rig has no answer that is {how} for {path}, of {len(body)} bytes")

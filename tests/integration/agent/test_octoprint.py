@@ -1,12 +1,13 @@
 """The octoprint driver and a real OctoPrint that dies: what only this server has; the rest is in tests/conformance."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from printfarm_agent.driver import Driver, Ending, ObservedState, OutcomeUnknown
+from printfarm_agent.driver import Driver, Ending, ObservedState, OutcomeUnknown, Refused
 from printfarm_agent.drivers.octoprint.driver import OctoPrintDriver
 from tests.conformance.rigs.octoprint import OctoPrintRig
 from tests.conformance.steps import BUSY, Bench, until
@@ -102,3 +103,12 @@ async def test_an_emergency_stop_that_is_denied_is_no_stop(rig: OctoPrintRig) ->
 async def test_a_printer_that_is_off_is_offline(octoprint_server: OctoPrintServer, driver: Driver) -> None:
     octoprint_server.post("/api/connection", command="disconnect")
     await until(driver, lambda seen: seen.state is ObservedState.OFFLINE)
+
+
+async def test_a_file_that_does_not_fit_is_not_sent(rig: OctoPrintRig, bench: Bench) -> None:
+    rig.front.way.rewrite = lambda path, body: (
+        json.dumps(json.loads(body) | {"free": 1000}).encode() if path.startswith("/api/files/local?") else body
+    )
+    with pytest.raises(Refused, match="1000 bytes left"):
+        await bench.bring(rig.gcode(1.0))
+    assert await rig.files() == set()

@@ -9,10 +9,10 @@ class Queued:
     """At most one command of a kind is under way. A second one while the first still waits is the same wish."""
 
     LONGEST_SECONDS = 3_600.0
-    # Long enough for an answer that comes at once; looks at the printer wait so long.
-    PATIENCE_SECONDS = 1.5
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = 1.5) -> None:
+        # Long enough for an answer that comes at once; looks at the printer wait so long.
+        self._patience_seconds = patience_seconds
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def put(self, kind: str, exchange: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -22,7 +22,7 @@ class Queued:
         if task is None or task.done():
             task = self._tasks[kind] = asyncio.create_task(exchange())
             task.add_done_callback(_heard)
-        await asyncio.wait({task}, timeout=self.PATIENCE_SECONDS)
+        await asyncio.wait({task}, timeout=self._patience_seconds)
         if task.done():
             task.result()
 
