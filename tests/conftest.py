@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from printfarm_rpc import require_tls_13
+from printfarm_slicer.sandbox import NoSandbox, Sandbox
 from tests.servers import program
 from tests.support.klipper import KlipperServer
 from tests.support.octoprint import OctoPrintServer
@@ -28,6 +29,17 @@ def need(name: str) -> None:
     if name in REQUIRED:
         pytest.fail(f"{name} is required by PRINTFARM_REQUIRE and not installed")
     pytest.skip(f"{name} is not installed: what needs it is not tested")
+
+
+def need_sandbox() -> Sandbox:
+    """The slicer's, proven on this host; skips with the reason, or fails where bubblewrap is required."""
+    need("bubblewrap")
+    try:
+        return Sandbox.open()
+    except NoSandbox as error:
+        if "bubblewrap" in REQUIRED:
+            pytest.fail(f"bubblewrap is required by PRINTFARM_REQUIRE: {error}")
+        pytest.skip(f"what needs a slicer's sandbox is not tested: {error}")
 
 
 @pytest.fixture(scope="session")

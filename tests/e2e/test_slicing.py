@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import need
+from tests.conftest import need, need_sandbox
 from tests.support.farm import RealFarm, real_farm, until
 from tests.support.models import box_3mf, box_stl
 from tests.support.slicings import MATERIAL_SETTINGS, PRINTER_SETTINGS, QUALITY_SETTINGS
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 def farm(tmp_path: Path) -> Iterator[RealFarm]:
     """With two workers that nobody has started yet, and profiles for the virtual printer."""
     need("prusa-slicer")
-    need("bubblewrap")
+    need_sandbox()
     with real_farm(tmp_path, printer_count=1, time_scale=2_000.0, slicer_count=2) as made:
         put(made, "virtual", "printer", PRINTER_SETTINGS, printer_models=["Virtual One"])
         put(made, "pla", "material", MATERIAL_SETTINGS)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import need
+from tests.conftest import need, need_sandbox
 from tests.support.farm import GCODE, until
 from tests.support.models import box_stl
 from tests.support.ports import free_port
@@ -139,7 +139,7 @@ def test_a_printer_of_the_file_prints_beside_the_virtual_ones(farm: Standalone) 
 
 def test_a_model_is_sliced_and_printed_as_it_comes(farm: Standalone) -> None:
     need("prusa-slicer")
-    need("bubblewrap")
+    need_sandbox()
     farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1", PRINTFARM_TIME_SCALE="2000").says("Serving.")
     assert "Models are sliced with prusaslicer" in farm.output()
     key = (farm.data / "admin-api-key").read_text().strip()

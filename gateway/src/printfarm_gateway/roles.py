@@ -6,6 +6,7 @@ _V = "/api/v1"
 LEAST_ROLE: dict[tuple[str, str], str] = {
     ("POST", f"{_V}/jobs/receive"): "operator",
     ("POST", f"{_V}/jobs"): "operator",
+    ("POST", f"{_V}/jobs/estimate"): "operator",
     ("GET", f"{_V}/jobs"): "viewer",
     ("GET", f"{_V}/jobs/{{job_id}}"): "viewer",
     ("GET", f"{_V}/jobs/{{job_id}}/status"): "viewer",

@@ -115,6 +115,23 @@ def slicing(found: job_pb2.Slicing) -> JSON:
     }
 
 
+def estimate(found: job_service_pb2.EstimateJobResponse) -> JSON:
+    """What a job would need."""
+    run_seconds, grams = _optional_seconds(found, "run_duration"), _optional(found, "run_filament_grams")
+    return {
+        "plates": found.plates,
+        "preparing": found.preparing,
+        "run_seconds": run_seconds,
+        "run_filament_grams": grams,
+        "total_seconds": None if run_seconds is None else run_seconds * found.plates,
+        "total_filament_grams": None if grams is None else grams * found.plates,
+        "slicings": [slicing(each) for each in found.slicings],
+        "able_printer_ids": list(found.able_printer_ids),
+        "reasons": [waiting_reason(each) for each in found.reasons],
+        "failure": found.failure,
+    }
+
+
 def profile(found: profile_service_pb2.Profile) -> JSON:
     """One version of a profile."""
     return {
@@ -158,8 +175,13 @@ def explanation(found: job_service_pb2.ExplainJobResponse) -> JSON:
         "summary": found.summary,
         "waiting_seconds": seconds(found.waiting_for),
         "eligible_printer_ids": list(found.eligible_printer_ids),
-        "reasons": [{"printer_id": r.printer_id, "code": r.code, "explanation": r.explanation} for r in found.reasons],
+        "reasons": [waiting_reason(each) for each in found.reasons],
     }
+
+
+def waiting_reason(found: job_pb2.WaitingReason) -> JSON:
+    """Why one printer does not take a job."""
+    return {"printer_id": found.printer_id, "code": found.code, "explanation": found.explanation}
 
 
 def run(found: run_pb2.Run) -> JSON:

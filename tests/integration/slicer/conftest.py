@@ -9,7 +9,7 @@ import pytest
 
 from printfarm_slicer.engines.prusaslicer import PrusaSlicer
 from printfarm_slicer.sandbox import Sandbox
-from tests.conftest import need
+from tests.conftest import need, need_sandbox
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +24,7 @@ def prusaslicer() -> PrusaSlicer:
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
     """Proven on this host."""
-    need("bubblewrap")
-    return Sandbox.open()
+    return need_sandbox()
 
 
 @pytest.fixture

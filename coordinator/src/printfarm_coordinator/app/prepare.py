@@ -51,7 +51,7 @@ async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) 
         if job is None or not parts_owed(job):
             return False
         for slicing_id, (key, setup) in zip(ids, plan.order, strict=True):
-            await _order(tx, slicing_id, key, setup, job.priority)
+            await order_slicing(tx, slicing_id, key, setup, job.priority)
         after = job
         if plan.ready is not None:
             after = with_print_file(job, plan.ready.estimated_seconds, tx.now)
@@ -69,7 +69,8 @@ async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) 
         return False
 
 
-async def _order(tx: Writing, slicing_id: str, key: SlicingKey, setup: Setup, priority: int) -> None:
+async def order_slicing(tx: Writing, slicing_id: str, key: SlicingKey, setup: Setup, priority: int) -> None:
+    """Makes it wait for a worker, unless it was ordered before. Raises AlreadyExists where another was first."""
     known = await tx.lock_slicing_of(key)
     if known is None:
         await tx.add_slicing(new_slicing(slicing_id, key, setup, priority, tx.now))

@@ -7,7 +7,7 @@ from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORIT
 from ..domain.setup import Catalogue
 from ..domain.slice import job_event
 from .farm import Caller, Farm, transact
-from .ports import AlreadyExists, Artifact, Remembered, Writing
+from .ports import AlreadyExists, Artifact, Reading, Remembered, Writing
 from .workshop import WORKER_KNOWN_US
 
 DEFAULT_RETRIES = 3
@@ -91,27 +91,8 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
         artifact = await tx.artifact(order.artifact_sha256)
         if artifact is None:
             raise RuleError("ARTIFACT_NOT_FOUND", f"no artifact {order.artifact_sha256}", field="artifact_sha256")
-        is_model = artifact.kind in MODEL_KINDS
-        await _check_slicing(tx, order, is_model=is_model)
-        job = Job(
-            job_id=job_id,
-            name=order.name,
-            client=caller.name,
-            artifact_sha256=order.artifact_sha256,
-            quantity=order.quantity,
-            parts_per_plate=order.parts_per_plate,
-            priority=order.priority,
-            due_at=order.due_at,
-            requirements=order.requirements,
-            max_retries=order.max_retries,
-            estimated_seconds=artifact.estimated_seconds,
-            created_at=tx.now,
-            updated_at=tx.now,
-            state=JobState.PREPARING if is_model else JobState.QUEUED,
-            needs_slicing=is_model,
-            profile=order.profile,
-            prepared=not is_model,
-        )
+        await check_slicing(tx, order, artifact)
+        job = job_of(order, artifact, job_id, caller.name, tx.now)
         if order.idempotency_key:
             await tx.remember(caller.name, order.idempotency_key, Remembered(order.digest, job_id))
         await tx.add_job(job)
@@ -127,19 +108,43 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
     return receipt
 
 
-async def _check_slicing(tx: Writing, order: JobOrder, *, is_model: bool) -> None:
+def job_of(order: JobOrder, artifact: Artifact, job_id: str, client: str, now: int) -> Job:
+    """The job as it is accepted now."""
+    is_model = artifact.kind in MODEL_KINDS
+    return Job(
+        job_id=job_id,
+        name=order.name,
+        client=client,
+        artifact_sha256=order.artifact_sha256,
+        quantity=order.quantity,
+        parts_per_plate=order.parts_per_plate,
+        priority=order.priority,
+        due_at=order.due_at,
+        requirements=order.requirements,
+        max_retries=order.max_retries,
+        estimated_seconds=artifact.estimated_seconds,
+        created_at=now,
+        updated_at=now,
+        state=JobState.PREPARING if is_model else JobState.QUEUED,
+        needs_slicing=is_model,
+        profile=order.profile,
+        prepared=not is_model,
+    )
+
+
+async def check_slicing(look: Reading, order: JobOrder, artifact: Artifact) -> None:
     """A model needs a slicer, and its quality profile. Raises Invalid, RuleError UNSUPPORTED_MEDIA."""
-    if not is_model:
+    if artifact.kind not in MODEL_KINDS:
         if order.profile:
             raise Invalid("profile", "is for models: this file is sliced already, so leave it out")
         return
-    if not await tx.slicer_workers(tx.now - WORKER_KNOWN_US):
+    if not await look.slicer_workers(look.now - WORKER_KNOWN_US):
         why = "a model needs a slicer, and none was seen within a day: start printfarm-slicer, or send G-code"
         raise RuleError("UNSUPPORTED_MEDIA", why, field="file")
     if order.parts_per_plate > MOST_SLICED_PARTS:
         raise Invalid("parts_per_plate", f"must be 1 to {MOST_SLICED_PARTS} for a model")
-    catalogue = Catalogue(await tx.profiles())
-    if order.profile and catalogue.quality(order.profile, tx.now) is None:
+    catalogue = Catalogue(await look.profiles())
+    if order.profile and catalogue.quality(order.profile, look.now) is None:
         raise Invalid("profile", f"there is no quality profile {order.profile[:80]}: see /api/v1/profiles")
 
 

@@ -39,6 +39,8 @@ _CONTROL: dict[str, dict[str, Role | None]] = {
         "HoldJob": Role.OPERATOR,
         "ReleaseJob": Role.OPERATOR,
         "AssignJob": Role.OPERATOR,
+        # It may order a slicing.
+        "EstimateJob": Role.OPERATOR,
         "ExplainJob": Role.VIEWER,
     },
     "RunService": {

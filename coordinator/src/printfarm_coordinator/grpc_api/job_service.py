@@ -1,6 +1,7 @@
 """JobService: thin, over the use cases."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 from printfarm.control.v1 import job_service_pb2 as pb
 from printfarm.control.v1 import job_service_pb2_grpc as rpc
@@ -10,9 +11,11 @@ from printfarm_rpc.serving import Context
 
 from ..app import jobs as cases
 from ..app.artifacts import check_sha256
+from ..app.estimating import estimate_job
 from ..app.farm import Farm
 from ..app.ports import JobFilter
 from ..app.submit import DEFAULT_RETRIES, JobOrder, submit
+from ..domain.printer import Obstacle
 from . import convert, views
 from .agent_convert import duration
 from .authorize import caller_of
@@ -104,20 +107,55 @@ class JobServicer(rpc.JobServiceServicer):
         )
         return pb.AssignJobResponse(run=views.run(self._farm, run))
 
+    async def EstimateJob(self, request: pb.EstimateJobRequest, context: Context) -> pb.EstimateJobResponse:
+        caller = caller_of(_SERVICE + "EstimateJob", context, request)
+        check_sha256("artifact_sha256", request.artifact_sha256)
+        found = await estimate_job(self._farm, caller, _asked(request))
+        made = pb.EstimateJobResponse(
+            plates=found.plates,
+            preparing=found.is_preparing,
+            run_duration=duration(found.run_seconds) if found.run_seconds is not None else None,
+            run_filament_grams=found.run_grams,
+            slicings=map(convert.slicing, found.slicings),
+            able_printer_ids=found.able,
+            reasons=_reasons(found.reasons),
+            failure=found.failure,
+        )
+        return made
+
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:
         caller_of(_SERVICE + "ExplainJob", context, request)
         found = await cases.explain_job(self._farm, request.job_id)
-        reasons = [
-            job_pb2.WaitingReason(printer_id=printer_id, code=obstacle.code, explanation=obstacle.explanation)
-            for printer_id, obstacles in found.reasons.items()
-            for obstacle in obstacles
-        ]
         return pb.ExplainJobResponse(
-            reasons=reasons,
+            reasons=_reasons(found.reasons),
             eligible_printer_ids=found.eligible,
             waiting_for=duration(found.waiting_us / 1e6),
             summary=found.summary,
         )
+
+
+def _reasons(found: Mapping[str, Sequence[Obstacle]]) -> list[job_pb2.WaitingReason]:
+    return [
+        job_pb2.WaitingReason(printer_id=printer_id, code=obstacle.code, explanation=obstacle.explanation)
+        for printer_id, obstacles in found.items()
+        for obstacle in obstacles
+    ]
+
+
+def _asked(request: pb.EstimateJobRequest) -> JobOrder:
+    return JobOrder(
+        name="estimate",
+        artifact_sha256=request.artifact_sha256,
+        quantity=request.quantity,
+        parts_per_plate=request.parts_per_plate,
+        priority=0,
+        due_at=None,
+        requirements=convert.requirements_from(request.requirements),
+        max_retries=DEFAULT_RETRIES,
+        idempotency_key="",
+        digest="",
+        profile=request.profile,
+    )
 
 
 def _order(request: pb.CreateJobRequest) -> JobOrder:

@@ -120,6 +120,20 @@ async def create_job(request: Request, order: schemas.JobOrder, control: Control
     return await _create(control, who, order, order.artifact_sha256, idempotency_key(request))
 
 
+@router.post("/estimate", response_model=schemas.Estimate, responses=problems(), summary="What a job would need")
+async def estimate_job(order: schemas.EstimateOrder, control: Control, who: Who) -> Response:
+    """A dry run: no job is made. It says time and filament of a run and of all, which printers could take it, and why the
+    others cannot. A model is sliced for it once: ask again while `preparing`."""
+    request = pb.EstimateJobRequest(
+        artifact_sha256=order.artifact_sha256,
+        quantity=order.quantity,
+        parts_per_plate=order.parts_per_plate,
+        requirements=requirements(order.requirements),
+        profile=order.profile or "",
+    )
+    return answer(views.estimate(await control.call(control.jobs.EstimateJob, request, who)))
+
+
 def _order(given: Any) -> schemas.JobOrder:
     """The framework's own errors for a body that the endpoint read itself."""
     try:

@@ -7,6 +7,8 @@ from .farm import AuditEntry, Component, DetailedHealth, Event, Health, PrinterU
 from .files import Artifact, Upload, UploadOrder
 from .jobs import (
     AssignOrder,
+    Estimate,
+    EstimateOrder,
     Job,
     JobChange,
     JobFields,
@@ -56,6 +58,8 @@ __all__ = [
     "DetailedHealth",
     "DrainOrder",
     "EnrollmentToken",
+    "Estimate",
+    "EstimateOrder",
     "Event",
     "FieldError",
     "Gates",

@@ -112,6 +112,20 @@ class JobOrder(JobFields):
     artifact_sha256: SHA256
 
 
+class EstimateOrder(Strict):
+    """What a job would ask for."""
+
+    model_config = example(
+        {"artifact_sha256": EXAMPLE_SHA256, "quantity": 10, "parts_per_plate": 4, "requirements": {"material": "PLA"}}
+    )
+
+    artifact_sha256: SHA256
+    quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
+    parts_per_plate: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
+    requirements: Annotated[Requirements, Field(default_factory=Requirements)]
+    profile: ProfileName | None = None
+
+
 class JobChange(Strict):
     """What is given is changed. ``version`` as it was read loses against newer changes. ``due_at`` null clears it."""
 
@@ -193,6 +207,39 @@ class WaitingReason(BaseModel):
     printer_id: str
     code: str
     explanation: str
+
+
+class Estimate(BaseModel):
+    """What a job would need. ``run_`` is of one run, by the slicer's word; null where it is unknown.
+
+    ``preparing``: a slicing is under way that will say more; ask again. ``total_`` is of all plates, one after the other.
+    """
+
+    model_config = example(
+        {
+            "plates": 3,
+            "preparing": False,
+            "run_seconds": 5400.0,
+            "run_filament_grams": 31.5,
+            "total_seconds": 16200.0,
+            "total_filament_grams": 94.5,
+            "slicings": [],
+            "able_printer_ids": ["p1", "p2"],
+            "reasons": [{"printer_id": "p3", "code": "material", "explanation": "wanted material PLA, it has PETG"}],
+            "failure": "",
+        }
+    )
+
+    plates: int
+    preparing: bool
+    run_seconds: float | None
+    run_filament_grams: float | None
+    total_seconds: float | None
+    total_filament_grams: float | None
+    slicings: list[Slicing]
+    able_printer_ids: list[str]
+    reasons: list[WaitingReason]
+    failure: str
 
 
 class Waiting(BaseModel):

@@ -460,6 +460,97 @@ class AssignJobResponse(_message.Message):
 Global___AssignJobResponse: _TypeAlias = AssignJobResponse  # noqa: Y015
 
 @_typing.final
+class EstimateJobRequest(_message.Message):
+    """As of CreateJobRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_SHA256_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    PARTS_PER_PLATE_FIELD_NUMBER: _builtins.int
+    REQUIREMENTS_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    artifact_sha256: _builtins.str
+    quantity: _builtins.int
+    parts_per_plate: _builtins.int
+    profile: _builtins.str
+    @_builtins.property
+    def requirements(self) -> _job_pb2.Requirements: ...
+    def __init__(
+        self,
+        *,
+        artifact_sha256: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        parts_per_plate: _builtins.int = ...,
+        requirements: _job_pb2.Requirements | None = ...,
+        profile: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requirements", b"requirements"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "parts_per_plate", b"parts_per_plate", "profile", b"profile", "quantity", b"quantity", "requirements", b"requirements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateJobRequest: _TypeAlias = EstimateJobRequest  # noqa: Y015
+
+@_typing.final
+class EstimateJobResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATES_FIELD_NUMBER: _builtins.int
+    PREPARING_FIELD_NUMBER: _builtins.int
+    RUN_DURATION_FIELD_NUMBER: _builtins.int
+    RUN_FILAMENT_GRAMS_FIELD_NUMBER: _builtins.int
+    SLICINGS_FIELD_NUMBER: _builtins.int
+    ABLE_PRINTER_IDS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    plates: _builtins.int
+    """Runs, if every part is good."""
+    preparing: _builtins.bool
+    """A slicing is under way that will say more."""
+    run_filament_grams: _builtins.float
+    failure: _builtins.str
+    """Why no printer could print it at all, in the slicer's words; empty if one might."""
+    @_builtins.property
+    def run_duration(self) -> _duration_pb2.Duration:
+        """One run, by the slicer's word; absent if it is unknown."""
+
+    @_builtins.property
+    def slicings(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Slicing]:
+        """What it would be sliced to. Empty for files that are sliced already."""
+
+    @_builtins.property
+    def able_printer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Printers that could take it, whatever they do at the moment."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.WaitingReason]:
+        """Why each of the others cannot."""
+
+    def __init__(
+        self,
+        *,
+        plates: _builtins.int = ...,
+        preparing: _builtins.bool = ...,
+        run_duration: _duration_pb2.Duration | None = ...,
+        run_filament_grams: _builtins.float | None = ...,
+        slicings: _abc.Iterable[_job_pb2.Slicing] | None = ...,
+        able_printer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reasons: _abc.Iterable[_job_pb2.WaitingReason] | None = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "able_printer_ids", b"able_printer_ids", "failure", b"failure", "plates", b"plates", "preparing", b"preparing", "reasons", b"reasons", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams", "slicings", b"slicings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__run_filament_grams: _TypeAlias = _typing.Literal["run_filament_grams"]  # noqa: Y015
+    _WhichOneofArgType__run_filament_grams: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_filament_grams) -> _WhichOneofReturnType__run_filament_grams | None: ...
+
+Global___EstimateJobResponse: _TypeAlias = EstimateJobResponse  # noqa: Y015
+
+@_typing.final
 class ExplainJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -78,6 +78,11 @@ class JobServiceStub(object):
                 request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobRequest.SerializeToString,
                 response_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobResponse.FromString,
                 _registered_method=True)
+        self.EstimateJob = channel.unary_unary(
+                '/printfarm.control.v1.JobService/EstimateJob',
+                request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.EstimateJobRequest.SerializeToString,
+                response_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.EstimateJobResponse.FromString,
+                _registered_method=True)
         self.ExplainJob = channel.unary_unary(
                 '/printfarm.control.v1.JobService/ExplainJob',
                 request_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.ExplainJobRequest.SerializeToString,
@@ -154,6 +159,14 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EstimateJob(self, request, context):
+        """What a job would need, without making it. Of a model it orders the one slicing that says so, unless that was made before: ask
+        again while ``preparing``. Errors: ARTIFACT_NOT_FOUND, UNSUPPORTED_MEDIA. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainJob(self, request, context):
         """Why a waiting job waits, for each printer. Errors: NOT_FOUND. May be repeated.
         """
@@ -203,6 +216,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.AssignJob,
                     request_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobRequest.FromString,
                     response_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobResponse.SerializeToString,
+            ),
+            'EstimateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateJob,
+                    request_deserializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.EstimateJobRequest.FromString,
+                    response_serializer=printfarm_dot_control_dot_v1_dot_job__service__pb2.EstimateJobResponse.SerializeToString,
             ),
             'ExplainJob': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainJob,
@@ -430,6 +448,33 @@ class JobService(object):
             '/printfarm.control.v1.JobService/AssignJob',
             printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobRequest.SerializeToString,
             printfarm_dot_control_dot_v1_dot_job__service__pb2.AssignJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/printfarm.control.v1.JobService/EstimateJob',
+            printfarm_dot_control_dot_v1_dot_job__service__pb2.EstimateJobRequest.SerializeToString,
+            printfarm_dot_control_dot_v1_dot_job__service__pb2.EstimateJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

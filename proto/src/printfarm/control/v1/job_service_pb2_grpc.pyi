@@ -63,6 +63,10 @@ class JobServiceStub:
     """Puts a waiting job on a given printer now. Errors: NOT_FOUND, ILLEGAL_STATE, PRINTER_NOT_ELIGIBLE (with the reasons).
     May be repeated with the same idempotency key.
     """
+    EstimateJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.EstimateJobRequest, _job_service_pb2.EstimateJobResponse]
+    """What a job would need, without making it. Of a model it orders the one slicing that says so, unless that was made before: ask
+    again while ``preparing``. Errors: ARTIFACT_NOT_FOUND, UNSUPPORTED_MEDIA. May be repeated.
+    """
     ExplainJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ExplainJobRequest, _job_service_pb2.ExplainJobResponse]
     """Why a waiting job waits, for each printer. Errors: NOT_FOUND. May be repeated."""
 
@@ -100,6 +104,10 @@ class JobServiceAsyncStub(JobServiceStub):
     AssignJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AssignJobRequest, _job_service_pb2.AssignJobResponse]  # type: ignore[assignment]
     """Puts a waiting job on a given printer now. Errors: NOT_FOUND, ILLEGAL_STATE, PRINTER_NOT_ELIGIBLE (with the reasons).
     May be repeated with the same idempotency key.
+    """
+    EstimateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.EstimateJobRequest, _job_service_pb2.EstimateJobResponse]  # type: ignore[assignment]
+    """What a job would need, without making it. Of a model it orders the one slicing that says so, unless that was made before: ask
+    again while ``preparing``. Errors: ARTIFACT_NOT_FOUND, UNSUPPORTED_MEDIA. May be repeated.
     """
     ExplainJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ExplainJobRequest, _job_service_pb2.ExplainJobResponse]  # type: ignore[assignment]
     """Why a waiting job waits, for each printer. Errors: NOT_FOUND. May be repeated."""
@@ -183,6 +191,16 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.AssignJobResponse, _abc.Awaitable[_job_service_pb2.AssignJobResponse]]:
         """Puts a waiting job on a given printer now. Errors: NOT_FOUND, ILLEGAL_STATE, PRINTER_NOT_ELIGIBLE (with the reasons).
         May be repeated with the same idempotency key.
+        """
+
+    @_abc_1.abstractmethod
+    def EstimateJob(
+        self,
+        request: _job_service_pb2.EstimateJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.EstimateJobResponse, _abc.Awaitable[_job_service_pb2.EstimateJobResponse]]:
+        """What a job would need, without making it. Of a model it orders the one slicing that says so, unless that was made before: ask
+        again while ``preparing``. Errors: ARTIFACT_NOT_FOUND, UNSUPPORTED_MEDIA. May be repeated.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,118 @@
+"""What a job would need, without making it."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from printfarm_files.comments import EDGE_BYTES
+from printfarm_files.gcode import facts_of_text
+
+from ..domain.assignment import plates_owed
+from ..domain.errors import RuleError
+from ..domain.job import Job
+from ..domain.preparing import Plan, Workshop
+from ..domain.print_file import PrintFile
+from ..domain.printer import Obstacle, Printer, mismatches
+from ..domain.slicing import Slicing
+from .farm import Caller, Farm, transact
+from .ports import AlreadyExists, Artifact, Reading, Writing
+from .prepare import order_slicing
+from .submit import JobOrder, check_order, check_slicing, job_of
+from .workshop import workshop_for
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """``run_seconds`` and ``run_grams`` of one run by the slicer's word, None where it is unknown.
+
+    ``able``: printers that could take it, whatever they do at the moment; ``reasons``: why each of the others cannot.
+    """
+
+    plates: int
+    is_preparing: bool
+    run_seconds: float | None
+    run_grams: float | None
+    slicings: list[Slicing]
+    able: list[str]
+    reasons: dict[str, list[Obstacle]]
+    failure: str
+
+
+async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
+    """Of a model: orders the one slicing that says so, if that is not there yet. Raises as ``submit`` does."""
+    check_order(order)
+    async with farm.store.read() as look:
+        artifact = await look.artifact(order.artifact_sha256)
+        if artifact is None:
+            raise RuleError("ARTIFACT_NOT_FOUND", f"no artifact {order.artifact_sha256}", field="artifact_sha256")
+        await check_slicing(look, order, artifact)
+        job = job_of(order, artifact, "", caller.name, look.now)
+        workshop, plan, printers = await _looked(look, job)
+    if plan.order:
+        await _ordered(farm, caller, plan, order.priority)
+        async with farm.store.read() as look:
+            workshop, plan, printers = await _looked(look, job)
+    return await _estimate(farm, job, artifact, workshop, plan, printers)
+
+
+async def _looked(look: Reading, job: Job) -> tuple[Workshop, Plan, list[Printer]]:
+    """What is known of slicing, and what one plate of the job would still need."""
+    workshop = await workshop_for(look, [job])
+    candidates = await look.candidates()
+    one_plate = replace(job, quantity=job.parts_per_plate)
+    plan = workshop.plan(one_plate, candidates, look.now) if job.needs_slicing else Plan()
+    return workshop, plan, [candidate.printer for candidate in candidates]
+
+
+async def _ordered(farm: Farm, caller: Caller, plan: Plan, priority: int) -> None:
+    ids = [farm.ids.new() for _ in plan.order]
+
+    async def work(tx: Writing) -> None:
+        for slicing_id, (key, setup) in zip(ids, plan.order, strict=True):
+            await order_slicing(tx, slicing_id, key, setup, priority)
+
+    # Another order of the same slicing may be first: then it is on its way.
+    with suppress(AlreadyExists):
+        await transact(farm, "estimate", work, caller.request_id)
+    farm.hints.slicing_changed()
+
+
+async def _estimate(
+    farm: Farm, job: Job, artifact: Artifact, workshop: Workshop, plan: Plan, printers: list[Printer]
+) -> Estimate:
+    able, reasons = _able(job, workshop, printers)
+    tasks = workshop.tasks_of(job, printers)
+    if plan.ready is not None:
+        seconds, grams = plan.ready.estimated_seconds, plan.ready.filament_grams
+    elif job.needs_slicing:
+        seconds, grams = None, None
+    else:
+        seconds, grams = artifact.estimated_seconds, await _grams(farm, artifact)
+    is_preparing = plan.ready is None and any(task.is_pending for task in tasks)
+    return Estimate(plates_owed(job), is_preparing, seconds, grams, tasks, able, reasons, plan.failure)
+
+
+def _able(job: Job, workshop: Workshop, printers: list[Printer]) -> tuple[list[str], dict[str, list[Obstacle]]]:
+    able: list[str] = []
+    reasons: dict[str, list[Obstacle]] = {}
+    for printer in printers:
+        found = mismatches(printer, job.requirements)
+        file = workshop.file_for(job, printer)
+        # What is not sliced for it yet can be.
+        if not found and not isinstance(file, PrintFile) and file.code != "not_sliced":
+            found = [file]
+        if found:
+            reasons[printer.printer_id] = found
+        else:
+            able.append(printer.printer_id)
+    return able, reasons
+
+
+async def _grams(farm: Farm, artifact: Artifact) -> float | None:
+    """What the slicer of a G-code file says at its ends."""
+    size = artifact.size_bytes
+    try:
+        head = await farm.blobs.read(artifact.sha256, 0, EDGE_BYTES)
+        tail = await farm.blobs.read(artifact.sha256, max(0, size - EDGE_BYTES), EDGE_BYTES)
+    except FileNotFoundError:
+        return None
+    return facts_of_text(head, tail, size).weight_g or None
