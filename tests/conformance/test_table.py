@@ -1,6 +1,7 @@
 """The suite about itself: what is declared exists, and the document says what is declared."""
 
 import tomllib
+from importlib.metadata import entry_points
 
 from .rigs import ROWS, rig_class
 from .table import DOCUMENT, DRIVERS, RULES, STATUSES, guarantees, written
@@ -24,6 +25,12 @@ def test_every_driver_answers_every_rule_of_the_quality_scale() -> None:
             status, _, why = said.partition(": ")
             assert status in STATUSES, f"{path.parent.name}: {rule}"
             assert status == "done" or why, f"{path.parent.name}: {rule} needs its reason"
+
+
+def test_the_document_names_every_driver() -> None:
+    document = DOCUMENT.read_text()
+    for point in entry_points(group="printfarm.drivers"):
+        assert f"| `{point.name}` |" in document, f"{DOCUMENT.name} does not tell how a {point.name} printer is set up"
 
 
 def test_the_document_shows_what_is_declared() -> None:
