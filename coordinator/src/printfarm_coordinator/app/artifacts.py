@@ -1,5 +1,6 @@
 """Whole files on their way in. Nothing is visible before it is whole, hashed and synced (I17)."""
 
+import asyncio
 import unicodedata
 from collections.abc import AsyncIterator
 
@@ -71,9 +72,10 @@ def check_received(received: Received, expected_sha256: str) -> Kind:
 
 async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artifact:
     """The artifact of bytes that are kept; the one that is there, if they were known before."""
+    # Many milliseconds for some files: neither the event loop nor the database waits for it.
+    seconds = None if kind.is_model else await asyncio.to_thread(estimated_seconds, received.head, received.tail)
 
     async def work(tx: Writing) -> Artifact:
-        seconds = None if kind.is_model else estimated_seconds(received.head, received.tail)
         made = Artifact(received.sha256, received.size_bytes, kind.value, display_name(name), tx.now, seconds)
         await tx.put_artifact(made)
         return await tx.artifact(received.sha256) or made
