@@ -1,4 +1,4 @@
-"""``printfarm-agent``: enroll, run, doctor."""
+"""``printfarm-agent``: enroll, run, doctor, discover, add."""
 
 import argparse
 import asyncio
@@ -9,7 +9,9 @@ from pathlib import Path
 from printfarm_rpc import logs
 from printfarm_rpc.errors import FarmError
 
+from .add import add, ask_at_terminal
 from .bootstrap import open_agent
+from .discover import Ears, discover
 from .doctor import examine
 from .enroll import enroll
 from .settings import AgentSettings, WrongSettings, load
@@ -24,6 +26,8 @@ def _arguments() -> argparse.Namespace:
         ("enroll", "get the first certificate, with a one-time token"),
         ("run", "drive the printers until told to stop"),
         ("doctor", "look at everything the agent needs, and say what is wrong"),
+        ("discover", "list the printers that announce themselves on the network, and the serial ports"),
+        ("add", "ask for what a printer's driver needs, try it, and write it into the TOML"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="the host's TOML file")
@@ -33,6 +37,17 @@ def _arguments() -> argparse.Namespace:
             )
             command.add_argument("--token", required=True, help="from `printfarm-coordinator ca token`; works once")
             command.add_argument("--ca-sha256", required=True, help="SHA-256 of the farm's CA, from the same line")
+        if name == "discover":
+            command.add_argument("--seconds", type=float, default=6.0, help="how long to listen (6)")
+            command.add_argument(
+                "--interface", default="", help="an address of this host to listen at; all, if it is left out"
+            )
+        if name == "add":
+            command.add_argument("driver", help="such as prusalink; see `discover`")
+            command.add_argument("id", help="the printer's id in the farm: lower case letters, digits and dashes")
+            command.add_argument(
+                "options", nargs="*", metavar="key=value", help="options; what is missing is asked for"
+            )
     return parser.parse_args()
 
 
@@ -49,10 +64,29 @@ async def _doctor(settings: AgentSettings) -> int:
     return 0 if good else 1
 
 
+def _discover(seconds: float, interface: str) -> None:
+    for finding in asyncio.run(discover(Ears(seconds=seconds, interface=interface))):
+        options = " ".join(f"{key}={value}" for key, value in finding.options)
+        print(f"{finding.driver:<10} {finding.name}\n           printfarm-agent add {finding.driver} ID {options}")
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    pairs = [pair.partition("=") for pair in arguments.options]
+    if wrong := [key for key, equals, value in pairs if not (equals and value)]:
+        raise WrongSettings(f"{wrong[0]}: options are given as key=value")
+    given = {key: value for key, _, value in pairs}
+    told = add(arguments.config, arguments.id, arguments.driver, given, ask_at_terminal)
+    print(f"{arguments.id}: {told}. It is in {arguments.config}; restart the agent.")
+
+
 def main() -> None:
     """The console script. What a person can mend is told in one line."""
     arguments = _arguments()
     try:
+        if arguments.command == "discover":
+            return _discover(arguments.seconds, arguments.interface)
+        if arguments.command == "add":
+            return _add(arguments)
         settings = load(arguments.config)
         if arguments.command == "enroll":
             agent_id = enroll(
