@@ -56,6 +56,19 @@ async def test_an_end_is_known_after_the_death_of_agent_and_server(
     assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, True)
 
 
+async def test_a_file_that_somebody_selected_hides_no_end(octoprint_server: OctoPrintServer, bench: Bench) -> None:
+    await bench.begin(1.0)
+    await until(bench.driver, lambda seen: seen.ending is not None and seen.state is ObservedState.IDLE)
+    octoprint_server.put("theirs.gcode", bench.rig.gcode(0.5).decode())
+    octoprint_server.post("/api/files/local/theirs.gcode", command="select")
+    seen = await bench.driver.observe()
+    assert bench.is_ours(seen) and seen.ending is Ending.COMPLETE
+    octoprint_server.post("/api/job", command="start")
+    await until(bench.driver, lambda seen: seen.state is ObservedState.PRINTING)
+    seen = await until(bench.driver, lambda seen: seen.state is ObservedState.IDLE)
+    assert (seen.file_name, seen.ending) == ("theirs.gcode", None)
+
+
 @pytest.mark.parametrize("paused", [False, True])
 async def test_a_printer_that_is_unplugged_ends_the_print(
     octoprint_server: OctoPrintServer, bench: Bench, paused: bool

@@ -86,15 +86,25 @@ class OctoPrintDriver:
             again = protocol.printer_text(printer) if printer is not None else protocol.state_text(job)
             if again == protocol.state_text(job):
                 break
-        name = protocol.name_of(job, self._folder) or self._last
+        name = protocol.name_of(job, self._folder)
         file = None
-        if name.startswith("pf-"):
-            if protocol.is_busy(job):
-                self._last = name
-            else:
-                file = await self._record(name)
+        if not protocol.is_busy(job):
+            name, file = await self._printed_last(job, name)
+        elif name.startswith("pf-"):
+            self._last = name
         cancelled = bool(name) and (name == self._cancelled or self.ends.was_cancelled(self._path(name)))
         return protocol.observation(job, printer, name, file, cancelled=cancelled)
+
+    async def _printed_last(self, job: protocol.Json, selected: str) -> tuple[str, protocol.Json | None]:
+        """The file whose print ended last, with its record: the selected one, or ours where somebody only selected another."""
+        ours = selected if selected.startswith("pf-") else self._last
+        file = await self._record(ours) if ours else None
+        if ours and selected and ours != selected:
+            path = protocol.local_path(job)
+            theirs = await self._look_or(f"/api/files/local/{quote(path)}", 404) if path else None
+            if not protocol.ended_later(file, theirs):
+                return selected, None
+        return ours or selected, file
 
     async def put_file(self, path: Path, name: str, sent: Sent) -> None:
         size, digest = await asyncio.to_thread(_size_and_sha1, path)

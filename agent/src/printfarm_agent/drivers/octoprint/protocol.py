@@ -213,6 +213,18 @@ def last_printed(folder: Json) -> str:
     return max(((at, name) for at, name in ended if at is not None), default=(0.0, ""))[1]
 
 
+def local_path(job: Json) -> str:
+    """Of the selected file, if it lies on OctoPrint's own storage."""
+    file = table(table(job.get("job")).get("file"))
+    return text(file.get("path")) if file.get("origin") == "local" else ""
+
+
+def ended_later(one: Json | None, other: Json | None) -> bool:
+    """By two files' records: a print of the first ended, and none of the second since."""
+    at, others = _ended_at(table(one)), _ended_at(table(other))
+    return at is not None and (others is None or at > others)
+
+
 def _ended_at(file: Json) -> float | None:
     return number(table(table(file.get("prints")).get("last")).get("date"), 0.0, 1e11)
 
