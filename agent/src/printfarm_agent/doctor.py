@@ -9,12 +9,13 @@ from printfarm_rpc.errors import FarmError
 from printfarm_rpc.limits import AGENT_CONTROL_CHANNEL
 from printfarm_rpc.tls import CredentialFiles, CredentialsError, check, client_credentials
 
+from . import host
 from .bootstrap import agent_id_of, driver_named
-from .driver import DriverError
+from .driver import DriverError, ObservedState
 from .journal import Journal, JournalCorrupt
 from .settings import AgentSettings, PrinterSettings, WrongSettings
 
-_SECONDS = 10.0
+_SECONDS = 20.0
 Say = Callable[[str, bool, str], None]
 
 
@@ -29,8 +30,11 @@ async def examine(settings: AgentSettings, say: Say) -> bool:
     _certificate(settings, told)
     await _coordinator(settings, told)
     _journal(settings, told)
-    for printer in settings.printers:
-        await _printer(printer, told)
+    await _host(settings, told)
+    # All at once: one that is switched off holds the others up no longer than itself.
+    looks = await asyncio.gather(*(_printer(printer) for printer in settings.printers))
+    for printer, (good, words) in zip(settings.printers, looks, strict=True):
+        told(f"printer {printer.printer_id}", good, words)
     return all(results)
 
 
@@ -65,13 +69,22 @@ def _journal(settings: AgentSettings, say: Say) -> None:
         say("journal", False, f"{error}. Keep the file, and ask for help before the agent prints again")
 
 
-async def _printer(printer: PrinterSettings, say: Say) -> None:
-    what = f"printer {printer.printer_id}"
+async def _host(settings: AgentSettings, say: Say) -> None:
+    say("clock", *host.clock(host.clock_state()))
+    say("disk", *await asyncio.to_thread(host.disk, settings.state_dir))
+    say("metrics", *await asyncio.to_thread(host.metrics_port, settings.metrics_address))
+
+
+async def _printer(printer: PrinterSettings) -> host.Look:
+    good, words = await asyncio.to_thread(host.secrets, printer.config.options)
+    if not good:
+        return good, words
     try:
         async with asyncio.timeout(_SECONDS), driver_named(printer)(printer.config) as driver:
             machine, _ = await driver.connect()
             seen = await driver.observe()
     except (WrongSettings, ValueError, DriverError, TimeoutError) as error:
-        say(what, False, str(error) or "no answer in time")
-        return
-    say(what, True, f"{machine.model or 'unknown model'}, {seen.state.value}")
+        return False, str(error) or f"no answer within {_SECONDS:g} s: is it switched on, and its address right?"
+    known = " ".join(filter(None, (machine.model, machine.firmware, machine.serial_number))) or "unknown model"
+    trouble = seen.halted or seen.state in (ObservedState.ERROR, ObservedState.UNKNOWN)
+    return not trouble, f"{known}, {seen.state.value}" + (f": {seen.message}" if seen.message else "")
