@@ -51,6 +51,11 @@ class SerialHost:
             return (self.folder / talk.LOG).read_text()
         return ""
 
+    def memory(self) -> dict[str, Any]:
+        """As it stands on the disk."""
+        found: dict[str, Any] = json.loads((self.folder / "memory.json").read_text())
+        return found
+
     def begun(self) -> list[str]:
         """The names of the prints that it began."""
         return [line.split()[1].rstrip(":") for line in self.log().splitlines() if line.endswith(": begins")]

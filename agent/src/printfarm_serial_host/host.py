@@ -27,6 +27,7 @@ from .wire import Wire
 READ_AHEAD_BYTES = 256 * 1024
 # How long a process that is told to end may take to cool its printer down.
 FAREWELL_SECONDS = 20.0
+SAVE_AGAIN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Host:
         self._starts: list[Waiting] = []
         self._stops: list[Waiting] = []
         self._claimed_at = time.monotonic()
+        self._save_at = 0.0
         self._ends_at: float | None = None
         self._is_over = False
         self._operations: dict[str, Callable[[float], None]] = {
@@ -90,9 +92,15 @@ class Host:
 
     def _remember(self, now: float) -> None:
         memory = self.machine.memory
-        if memory == self._saved:
+        course = self.machine.course
+        begins = course is not None and course.phase is Phase.STARTING
+        if memory == self._saved or (now < self._save_at and not begins):
             return
-        self._ledger.save(memory)
+        try:
+            self._ledger.save(memory)
+        except OSError as error:
+            self._cannot_remember(error, now)
+            return
         self._saved = memory
         last = memory.last
         if last is None or last.ending is None:
@@ -102,6 +110,12 @@ class Host:
             self._ledger.keep_log(last.name, self._wire.log(now))
         if not self.machine.is_busy:
             self._close_file()
+
+    def _cannot_remember(self, error: OSError, now: float) -> None:
+        """A print that the disk does not know of does not begin. One that runs goes on; its end is written when it can be."""
+        self._save_at = now + SAVE_AGAIN_SECONDS
+        self._say(f"the memory cannot be written: {error.strerror}")
+        self.machine.abandon_start(f"the serial host's disk refuses: {error.strerror}", now)
 
     def _close_file(self) -> None:
         if self._file is not None:

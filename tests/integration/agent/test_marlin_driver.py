@@ -294,6 +294,29 @@ async def test_a_damaged_memory_prints_nothing(printer: FakeMarlin, host: Serial
     assert not printer.commands()
 
 
+async def test_a_disk_that_refuses_begins_nothing_and_ends_nothing(
+    driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
+) -> None:
+    """What the memory cannot hold does not begin. A print that runs goes on, and its end is told, and written later."""
+    obstacle = host.folder / "memory.new"
+    obstacle.mkdir()
+    with pytest.raises(ConnectionLost, match="disk"):
+        await driver.start(file, NAME)
+    assert moves(printer) == 0
+    obstacle.rmdir()
+    await until(driver, lambda seen: seen.state is ObservedState.IDLE)
+    await asyncio.to_thread(file.write_bytes, b"G92 E0\n" + MOVES[: len(MOVES) // 20])
+    await printing(driver, file)
+    obstacle.mkdir()
+    seen = await until(driver, lambda seen: seen.ending is not None)
+    assert (seen.ending, seen.state) == (Ending.COMPLETE, ObservedState.IDLE)
+    assert host.is_alive()
+    obstacle.rmdir()
+    async with asyncio.timeout(30):
+        while host.memory()["last"]["ending"] != "complete":  # noqa: ASYNC110 - the disk is asked
+            await asyncio.sleep(0.05)
+
+
 async def test_the_last_words_of_a_failed_print_are_kept(
     driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
 ) -> None:

@@ -370,6 +370,11 @@ class Machine:
         self.facts.percent, self.message = None, ""
         self._pump(now)
 
+    def abandon_start(self, why: str, now: float) -> None:
+        """Before a byte of the file has gone: it never was. Otherwise nothing happens."""
+        if self.course is not None and self.course.phase is Phase.STARTING:
+            self._end_course(End(Ending.FAILED, "not_started", why), now)
+
     def why_not_start(self, now: float) -> str:
         """Empty if a print may begin."""
         if self.halt is not None:
