@@ -18,11 +18,11 @@ from printfarm_agent.driver import ConnectionLost, Driver, Ending, PrinterConfig
 from printfarm_agent.drivers.marlin.driver import open_driver
 from tests.support.serial_host import SerialHost
 
-from .figures import Compared, at_least, compare, figure_at_most, tell
+from .figures import Compared, above_at_most, at_least, compare, tell
 
 ROUNDS = 3
-LINES = {115200: 1500, 250000: 2500}
-# Against the time that a line takes: the first move finds an empty planner, and no other.
+LINES = {115200: 1000, 250000: 1500}
+# Against the time that a line takes.
 MOVE_LONGER = 1.3
 _FLOW = """
 import hashlib, os, sys, time
@@ -86,16 +86,15 @@ def gcode(lines: int, move_seconds: float) -> bytes:
     return b"\n".join(moves) + b"\n"
 
 
-def bare(baud: int, lines: int) -> float:
-    """Lines a second of the yardstick."""
+def bare(baud: int, lines: int, move_seconds: float = 0.0005) -> dict[str, float]:
+    """What the board says of the yardstick."""
     with board(baud) as (running, folder):
         path = folder / "a.gcode"
-        path.write_bytes(gcode(lines, 0.0005))
+        path.write_bytes(gcode(lines, move_seconds))
         command = [sys.executable, "-m", "tests.bench.serial_bare", running.port, str(baud), str(path)]
         with files_flow(folder):
             subprocess.run(command, check=True)
-        told = running.told()
-    return _rate(told)
+        return running.told()
 
 
 def ours(baud: int, lines: int, move_seconds: float = 0.0005, *, advanced: bool = False) -> dict[str, float]:
@@ -149,19 +148,20 @@ def stream() -> None:
         def ping_pong(baud: int = baud, lines: int = lines) -> float:
             return _rate(ours(baud, lines))
 
-        def yardstick(baud: int = baud, lines: int = lines) -> float:
-            return bare(baud, lines)
-
-        found = compare(ping_pong, yardstick, ROUNDS)
-        tell(f"serial stream at {baud} baud, ping-pong", found, "lines/s", at_least(0.95))
-
         def windowed(baud: int = baud, lines: int = lines) -> float:
             return _rate(ours(baud, lines, advanced=True))
 
+        def yardstick(baud: int = baud, lines: int = lines) -> float:
+            return _rate(bare(baud, lines))
+
+        found = compare(ping_pong, yardstick, ROUNDS)
+        tell(f"serial stream at {baud} baud, ping-pong", found, "lines/s", at_least(0.95))
         tell(f"serial stream at {baud} baud, ADVANCED_OK", compare(windowed, yardstick, 1), "lines/s", at_least(1.0))
-        told = ours(baud, lines, MOVE_LONGER / found.yardstick)
-        empty = Compared(told["planner_empty"], 1.0, told["planner_empty"], 0.0, told["planner_empty"])
-        tell(f"planner empty at {baud} baud, of {lines} moves", empty, "times", figure_at_most(1.0))
+        longer = MOVE_LONGER / found.yardstick
+        dry = [told(baud, lines, longer)["planner_empty"] for told in (ours, bare)]
+        empty = Compared(dry[0], dry[1], dry[0] / max(dry[1], 1), 0.0, dry[0])
+        # The first move finds an empty planner; a machine that is busy may add a few to either.
+        tell(f"planner dry at {baud} baud, {lines} moves, files beside", empty, "times", above_at_most(2.0))
 
 
 def _rate(told: dict[str, float]) -> float:

@@ -416,6 +416,19 @@ def test_a_line_above_the_limits_ends_the_print_and_cools_down() -> None:
     assert world.board.heaters["T"].target == 0.0
 
 
+def test_a_file_of_comments_holds_nobody_up() -> None:
+    """It is passed over in pieces: a stop comes between two of them."""
+    world = World()
+    world.print(b"; nothing\n" * 20_000 + GCODE)
+    world.until(lambda: world.machine.course and world.machine.course.line > 1000)
+    assert world.machine.course is not None and world.machine.course.line < 3000
+    assert world.machine.deadline(world.now) == world.now
+    before = world.now
+    world.until(lambda: len(world.job_commands()) > 5)
+    assert world.now - before < 60.0
+    done(world)
+
+
 # -- what is seen without a print
 
 

@@ -18,6 +18,8 @@ from .modal import Modal
 
 # The first waits until nothing moves. The answer to the second is told from all others: the first's was no stray.
 PROOF = (b"M400", b"M105")
+# Lines without a command that are passed over in one go: whoever waits for a stop must not wait for a file of comments.
+LINES_AT_ONCE = 500
 LONGEST_LINE = 64 * 1024
 RETRACT_MM, LIFT_MM = 1.0, 5.0
 COOL_DOWN_TRIES, ASK_SECONDS = 3, 1.0
@@ -78,6 +80,8 @@ class Course:
     layer_count: int | None = None
     is_at_end_of_file: bool = False
     is_printing: bool = False
+    # There is more to read before the next command: ask again at once.
+    is_reading: bool = False
     acked_bytes: int = 0
     ended_at: float | None = None
     _offset: int = 0
@@ -125,6 +129,8 @@ class Course:
             self._extruding = ticket
 
     def _next_of_file(self, now: float) -> bytes | None:
+        self.is_reading = False
+        stop_at = self.line + LINES_AT_ONCE
         while raw := self.read():
             self.line += 1
             self._offset += len(raw)
@@ -141,6 +147,9 @@ class Course:
             if command:
                 self.modal.take(name_of(command), command)
                 return command
+            if self.line >= stop_at:
+                self.is_reading = True
+                return None
         self.phase = Phase.FINISHING
         self._script.extend([*self._watchdog(0), *PROOF])
         return self._script.popleft()

@@ -161,6 +161,9 @@ class Machine:
 
     def deadline(self, now: float) -> float:
         """When ``tick`` is next needed."""
+        course = self.course
+        if course is not None and course.is_reading and course.phase is Phase.STREAMING and self.link.is_ready(now):
+            return now
         times = [now + 1.0 if self.is_busy else now + POLL_SECONDS]
         times += [time for time in (self.link.deadline(), self._hello_at) if time is not None]
         if self.hello is not None and (begins := self.hello.deadline()) is not None:
