@@ -26,6 +26,8 @@ from .replies import Action, Busy, Fault, Reply, SdPrinting, Severity, Start, Te
 OPEN_FAULT_SECONDS = 2.0
 POLL_SECONDS = 2.0
 HELLO_AGAIN_SECONDS = 5.0
+# A halt is shown so often before a board that works again hides it: some restart by themselves within a second.
+HALT_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Machine:
         self.halt: Halt | None = None
         self.halt_looks = 0
         self._has_restarted = False
+        self._is_halt_over = False
         self._must_explain_heat = False
         self._control: deque[bytes] = deque()
         self._raw: list[bytes] = []
@@ -148,6 +151,8 @@ class Machine:
         """Time has passed."""
         for event in self.link.tick(now):
             self._take(event, now)
+        if self._is_halt_over and self.halt_looks >= HALT_LOOKS:
+            self.halt, self._is_halt_over = None, False
         if self._open_fault and now >= self._open_fault[1]:
             text, self._open_fault = self._open_fault[0], None
             self._halted("printer_error", text, now, needs_reset=False)
@@ -200,8 +205,7 @@ class Machine:
         self.why = ""
         if self.link.dialect is not (wanted := self.rules.dialect or dialect_of(self.facts.fields)):
             self.link.dialect = wanted
-        if self.halt is not None and self.halt_looks >= 2 and (self._has_restarted or not self.halt.needs_reset):
-            self.halt = None
+        self._is_halt_over = self.halt is not None and (self._has_restarted or not self.halt.needs_reset)
         self._has_restarted = False
         self._must_explain_heat = True
 
@@ -274,7 +278,7 @@ class Machine:
         """The first words of a fault are its best: what follows does not replace them."""
         if self.halt is None:
             self.halt, self.halt_looks = Halt(text, needs_reset), 0
-            self._has_restarted = False
+        self._has_restarted = self._is_halt_over = False
         self._end_course(End(Ending.FAILED, code, self.halt.text), now)
         self._raw += [line + b"\n" for line in heaters_off(self._manners)]
         if self.hello is None:
@@ -430,7 +434,7 @@ class Machine:
         self._end_course(End(Ending.FAILED, "emergency_stop", "emergency stop"), now)
         if self.halt is None:
             self.halt, self.halt_looks = Halt("emergency stop", needs_reset=True), 0
-        self._has_restarted = False
+        self._has_restarted = self._is_halt_over = False
         self._control.clear()
         self.hello, self.is_known, self._hello_at = None, False, now + HELLO_AGAIN_SECONDS
 
