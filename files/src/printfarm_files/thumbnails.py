@@ -19,6 +19,8 @@ def from_comments(head: str) -> tuple[tuple[Thumbnail, ...], tuple[Warned, ...]]
     """Those between ``; thumbnail begin 220x124 12345`` and ``; thumbnail end``. What is broken is left out, and warned of."""
     found: list[Thumbnail] = []
     broken = False
+    if "thumbnail" not in head:
+        return (), ()
     for begin in _BEGIN.finditer(head):
         end = _END.search(head, begin.end())
         if end is None or len(found) >= _MOST:

@@ -22,6 +22,13 @@ _UNFILLED_SECONDS = 6666.0
 _UNFILLED_MM = 1e6
 
 
+_HEATING = (
+    ("hotend", ("M104", "M109"), r"M10[49]"),
+    ("bed", ("M140", "M190"), r"M1[49]0"),
+    ("chamber", ("M141", "M191"), r"M1[49]1"),
+)
+
+
 def completed(said: Comments, facts: FileFacts) -> FileFacts:
     """What Cura writes in ways of its own; what its command line leaves unfilled is thrown out."""
     return replace(
@@ -79,7 +86,9 @@ def _bounds(said: Comments) -> Bounds | None:
 def temperatures(said: Comments) -> dict[str, float]:
     """What the start code asks for, where no comment says it: the first of each kind of command."""
     found: dict[str, float] = {}
-    for name, pattern in (("hotend", r"M10[49]"), ("bed", r"M1[49]0"), ("chamber", r"M1[49]1")):
+    for name, words, pattern in _HEATING:
+        if not any(word in said.head for word in words):
+            continue
         command = re.compile(rf"^[ \t]{{0,8}}{pattern}\b[^;\r\n]{{0,40}}?[SR](\d{{1,4}}(?:\.\d{{1,4}})?)", re.M)
         for match in command.finditer(said.head):
             if above_zero(float(match[1])):
