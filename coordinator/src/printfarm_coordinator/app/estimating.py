@@ -1,5 +1,6 @@
 """What a job would need, without making it."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -115,4 +116,5 @@ async def _grams(farm: Farm, artifact: Artifact) -> float | None:
         tail = await farm.blobs.read(artifact.sha256, max(0, size - EDGE_BYTES), EDGE_BYTES)
     except FileNotFoundError:
         return None
-    return facts_of_text(head, tail, size).weight_g or None
+    # Many milliseconds for some files: the event loop does not wait for it.
+    return (await asyncio.to_thread(facts_of_text, head, tail, size)).weight_g or None
