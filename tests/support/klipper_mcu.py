@@ -1,10 +1,11 @@
-#!/usr/bin/env python3
-"""klipper_mcu.py LINK - a small simulated micro-controller for a real klippy host (run it in klippy's venv: it
-imports klippy.msgproto for the wire format). Makes a pty, links LINK to it, and plays a board with steppers,
-end stops that close 0.4 s into a homing move, heaters (first-order model) read through linear ADC inputs
-(T = 500 C x value / full scale), digital and PWM outputs. Time is real time.
-  pins h0..h7 heaters, t0..t7 their ADC inputs, anything else p0..p99.
-  SIGUSR1: firmware shutdown ("Simulated fault"); SIGUSR2: toggles silence (lost communication)."""
+"""``klipper_mcu.py LINK``: a small simulated board for a real klippy host, in real time.
+
+It runs in klippy's own environment, whose ``klippy.msgproto`` is the wire format. It makes a pty, links LINK to it, and plays a
+board with steppers, end stops that close 0.4 s into a homing move, heaters (a first-order model) read through linear inputs
+(500 C at full scale), digital and PWM outputs. Pins: h0..h7 heaters, t0..t7 their inputs, p0..p99 anything else.
+
+SIGUSR1 is a firmware shutdown ("Simulated fault"); SIGUSR2 toggles silence (lost communication).
+"""
 
 import collections
 import json
@@ -89,11 +90,14 @@ P.process_identify(DICT, decompress=False)
 
 
 def block(seq, cmd):
+    """A message with its length, sequence number, checksum and sync byte."""
     head = bytes([5 + len(cmd), 0x10 | (seq & 15)]) + cmd
     return head + bytes(msgproto.crc16_ccitt(head)) + b"\x7e"
 
 
 class Stepper:
+    """Moves that klippy has queued: (interval, count, add, direction), by the board's clock."""
+
     def __init__(self):
         self.pos, self.q, self.dir, self.last, self.stopped, self.trsync = 0, collections.deque(), 1, 0, True, None
 
@@ -119,6 +123,8 @@ class Stepper:
 
 
 class Board:
+    """The firmware: blocks in, blocks out, acknowledged by sequence number."""
+
     def __init__(self, fd):
         self.fd, self.t0, self.seq, self.buf, self.silent = fd, time.monotonic(), 0, b"", False
         self.reset()
@@ -132,6 +138,7 @@ class Board:
         return int((time.monotonic() - self.t0) * FREQ)
 
     def wide(self, c32, base):
+        """A 32-bit clock of the host as a whole one near ``base``."""
         return base + ((c32 - base + 2**31) % 2**32 - 2**31)
 
     def send(self, name, **kw):
@@ -261,6 +268,7 @@ class Board:
             self.adc[oid].update(on=p["sample_count"], rest=rest, n=p["sample_count"], next=self.wide(p["clock"], now))
 
     def trigger(self, trs, why):
+        """Steppers of this sync stop where they are."""
         t = self.trs[trs]
         if not t["can"]:
             return
@@ -273,6 +281,7 @@ class Board:
                 s.stopped, s.trsync = True, None
 
     def poll(self):
+        """Time goes on: heaters, end stops, readings that are due."""
         mono, now = time.monotonic(), self.clock()
         dt, self.tick = mono - self.tick, mono
         for o in self.out.values():
