@@ -192,6 +192,34 @@ async def test_the_most_urgent_waiting_jobs_of_each_kind(store: Store) -> None:
         assert {job.job_id for job in await look.waiting_jobs(9)} == {"old", "soon", "late", "j1", "picky"}
 
 
+async def test_jobs_of_a_file_that_was_refused_are_a_kind_of_their_own(store: Store) -> None:
+    """However many there are of them, they hide no other job."""
+    await furnish(store)
+    other = "b" * 64
+    async with store.write("jobs") as tx:
+        await tx.put_artifact(Artifact(other, 1, "gcode", "other", 1))
+        for number in range(3):
+            await tx.add_job(a_job(f"bad{number}", priority=50))
+        await tx.add_job(a_job("good", artifact_sha256=other))
+    async with store.read() as look:
+        assert "good" not in {job.job_id for job in await look.waiting_jobs(2)}
+        assert "good" in {job.job_id for job in await look.waiting_jobs(2, {SHA})}
+
+
+async def test_refused_files_are_remembered_with_their_printer(store: Store) -> None:
+    await furnish(store)
+    held = await offer(store, a_run("r1"))
+    async with store.write("refused") as tx:
+        before = await tx.lock_slice(held.run.run_id)
+        assert before is not None
+        over = replace(before.run, state=RunState.FENCED, reason_code="limits", reason="line 3: too hot", ended_at=50)
+        await tx.save_slice(before, replace(before, run=over))
+    async with store.read() as look:
+        file = before.run.artifact_sha256 or before.job.artifact_sha256
+        assert await look.refused_files(49) == {(file, "p1"): "line 3: too hot"}
+        assert await look.refused_files(50) == {}
+
+
 async def _pages(look: Any, wanted: JobFilter) -> list[str]:
     found: list[str] = []
     while page := await look.jobs(wanted):

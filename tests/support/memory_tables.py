@@ -1,7 +1,7 @@
 """The rows of the store in memory, and looks at them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.job import Job, parts_owed
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
+from printfarm_coordinator.domain.refusals import REFUSED_FILE
 from printfarm_coordinator.domain.run import Run, RunState
 from printfarm_coordinator.domain.slicing import Slicing, SlicingState, may_claim
 
@@ -95,12 +96,24 @@ class MemoryReading:
     async def open_jobs(self) -> list[Job]:
         return [job for job in self._t.jobs.values() if job.ended_at is None]
 
-    async def waiting_jobs(self, each: int) -> list[Job]:
+    async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:
         by_kind: dict[object, list[Job]] = {}
         for job in sorted(await self.open_jobs(), key=urgency):
             if parts_owed(job) and job.prepared:
-                by_kind.setdefault((job.requirements, job.needs_slicing and job.artifact_sha256), []).append(job)
+                own = job.artifact_sha256 if job.needs_slicing or job.artifact_sha256 in picky else ""
+                by_kind.setdefault((job.requirements, own), []).append(job)
         return [job for jobs in by_kind.values() for job in jobs[:each]]
+
+    async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
+        found = [
+            run
+            for run in self._t.runs.values()
+            if run.state is RunState.FENCED and run.reason_code == REFUSED_FILE and (run.ended_at or 0) > since
+        ]
+        return {
+            (run.artifact_sha256 or self._t.jobs[run.job_id].artifact_sha256, run.printer_id): run.reason
+            for run in sorted(found, key=lambda run: run.ended_at or 0)
+        }
 
     async def open_model_jobs(self) -> list[Job]:
         return [job for job in self._t.jobs.values() if job.ended_at is None and job.needs_slicing]

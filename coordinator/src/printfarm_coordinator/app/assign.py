@@ -14,7 +14,7 @@ from .farm import Farm, transact
 from .jobs import place
 from .leading import Leadership
 from .ports import AlreadyExists, DatabaseUnavailable, Writing
-from .workshop import workshop_for
+from .workshop import refusals, workshop_for
 
 _LOG = structlog.get_logger(__name__)
 TICK_SECONDS = 5.0
@@ -42,10 +42,12 @@ async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
         if not candidates:
             return []
         # No more jobs that require the same than there are printers can get one.
-        jobs = await look.waiting_jobs(len(candidates))
-        workshop = await workshop_for(look, jobs)
+        refused = await refusals(look)
+        picky = {sha256 for sha256, _ in refused}
+        jobs = await look.waiting_jobs(len(candidates), picky)
+        workshop = await workshop_for(look, jobs, refused)
         now = look.now
-    pairs = choose(jobs, candidates, now, workshop.file_for)
+    pairs = choose(jobs, candidates, now, workshop.file_for, picky)
     offered = []
     for job_id, printer_id in pairs:
         run = await _offer(farm, leadership, job_id, printer_id)

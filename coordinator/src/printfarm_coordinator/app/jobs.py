@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..domain import wishes
-from ..domain.assignment import obstacles, offer
+from ..domain.assignment import COORDINATOR, obstacles, offer
 from ..domain.errors import IllegalState, Invalid, RuleError
 from ..domain.job import MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, JobState, Requirements, parts_owed, settled
 from ..domain.printer import Obstacle
@@ -14,7 +14,7 @@ from ..domain.wishes import Wish
 from .farm import Caller, Farm, transact
 from .ports import AlreadyExists, Reading, Remembered, Writing
 from .submit import check_requirements
-from .workshop import workshop_for
+from .workshop import refusals, workshop_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,9 @@ async def place(tx: Writing, job_id: str, printer_id: str, run_id: str, actor: s
         raise missing("printer", printer_id)
     candidate = replace(candidate, printer=printer)
     retry_of = wishes.newest_loss(await tx.runs_of_jobs([job_id]))
-    fit = (await workshop_for(tx, [job])).file_for
+    # A person's word is tried again where the agent refused the file before: its limits may have changed.
+    refused = await refusals(tx) if actor == COORDINATOR else {}
+    fit = (await workshop_for(tx, [job], refused)).file_for
     after = offer(job, candidate, run_id, tx.now, actor=actor, retry_of=retry_of, fit=fit)
     await tx.add_offer(job, printer, after)
     return after.run
@@ -195,7 +197,7 @@ async def explain_job(farm: Farm, job_id: str) -> Explanation:
 
 async def explain(look: Reading, job: Job) -> Explanation:
     """Why the job waits, at this look."""
-    fit = (await workshop_for(look, [job])).file_for
+    fit = (await workshop_for(look, [job], await refusals(look))).file_for
     found = {c.printer.printer_id: obstacles(job, c, look.now, fit) for c in await look.candidates()}
     eligible = [printer_id for printer_id, reasons in found.items() if not reasons]
     return Explanation(_summary(job, found, eligible), found, eligible, look.now - job.created_at)

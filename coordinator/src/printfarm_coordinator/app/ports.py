@@ -3,7 +3,7 @@
 One suite, ``tests/contract``, runs over every implementation.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -198,8 +198,15 @@ class Reading(SlicingReading, Protocol):
         """Every job that is not final."""
         ...
 
-    async def waiting_jobs(self, each: int) -> list[Job]:
-        """The most urgent jobs that owe parts, at most ``each`` of those that require the same."""
+    async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:
+        """The most urgent jobs that owe parts, at most ``each`` of those that require the same.
+
+        ``picky``: files that not every printer takes; their jobs are a kind of their own.
+        """
+        ...
+
+    async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
+        """(SHA-256, printer id) -> why, of files that agents refused since."""
         ...
 
     async def open_model_jobs(self) -> list[Job]:

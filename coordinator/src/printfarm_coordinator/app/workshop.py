@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from ..domain.job import Job
 from ..domain.preparing import Workshop
+from ..domain.refusals import REMEMBERED_US, Refusals
 from ..domain.setup import Catalogue
 from ..domain.slicing import Slicing
 from .ports import Reading
@@ -13,19 +14,26 @@ from .slicing_ports import SlicerWorker
 # A worker asks, or renews a claim, at least every half of this.
 WORKER_ALIVE_US = 90_000_000
 WORKER_KNOWN_US = 24 * 3_600_000_000
-_EMPTY = Workshop(Catalogue(()), {}, {})
+_NO_PROFILES = Catalogue(())
+_NONE: Refusals = {}
+_EMPTY = Workshop(_NO_PROFILES, {}, {})
 
 
-async def workshop_for(look: Reading, jobs: Sequence[Job]) -> Workshop:
-    """What is known of slicing for these jobs. Costs nothing where none of them is a model's."""
+async def refusals(look: Reading) -> Refusals:
+    """Files that were refused, not long ago."""
+    return await look.refused_files(look.now - REMEMBERED_US)
+
+
+async def workshop_for(look: Reading, jobs: Sequence[Job], refused: Refusals = _NONE) -> Workshop:
+    """What is known of files for these jobs. Costs nothing where none of them is a model's."""
     models = sorted({job.artifact_sha256 for job in jobs if job.needs_slicing})
     if not models:
-        return _EMPTY
+        return Workshop(_NO_PROFILES, {}, {}, refused) if refused else _EMPTY
     by_model: dict[str, list[Slicing]] = {}
     for task in await look.slicings_of(models):
         by_model.setdefault(task.key.model_sha256, []).append(task)
     engines = newest_engines(await look.slicer_workers(look.now - WORKER_ALIVE_US))
-    return Workshop(Catalogue(await look.profiles()), by_model, engines)
+    return Workshop(Catalogue(await look.profiles()), by_model, engines, refused)
 
 
 def newest_engines(workers: Iterable[SlicerWorker]) -> dict[str, str]:

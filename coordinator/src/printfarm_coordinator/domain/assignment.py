@@ -1,7 +1,7 @@
 """Which printer gets which job, and the offer that says so."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .errors import IllegalState, RuleError
@@ -52,7 +52,11 @@ def is_open(candidate: Candidate, now: int) -> bool:
 
 
 def choose(
-    jobs: Sequence[Job], candidates: Iterable[Candidate], now: int, fit: Fit = own_file
+    jobs: Sequence[Job],
+    candidates: Iterable[Candidate],
+    now: int,
+    fit: Fit = own_file,
+    picky: Collection[str] = (),
 ) -> list[tuple[str, str]]:
     """Pairs of (job id, printer id) to offer, at most one per printer, the most urgent job first.
 
@@ -60,17 +64,17 @@ def choose(
     fewest other waiting jobs, so that a picky job behind it is not left without.
 
     Jobs that require the same, and printers that hold the same, are looked at together: the work grows with the jobs and with
-    the kinds of them, not with jobs x printers.
+    the kinds of them, not with jobs x printers. ``picky``: files that not every printer takes; ``fit`` tells.
     """
     printers = [candidate.printer for candidate in candidates if is_open(candidate, now)]
     waiting = sorted((job for job in jobs if parts_owed(job)), key=urgency)
-    queues = _queues(waiting, printers, fit)
+    queues = _queues(waiting, printers, fit, picky)
     taken: set[str] = set()
     chosen: list[tuple[str, str]] = []
     for job in waiting:
         if len(taken) == len(printers):
             break
-        queue = queues[kind_of(job)]
+        queue = queues[kind_of(job, picky)]
         plates = plates_owed(job) if queue else 0
         while queue and plates:
             printer_id = queue.pop()
@@ -81,17 +85,19 @@ def choose(
     return chosen
 
 
-def kind_of(job: Job) -> Hashable:
-    """What two jobs share that the same printers can take: what they require, and the model that is sliced for them."""
+def kind_of(job: Job, picky: Collection[str] = ()) -> Hashable:
+    """What two jobs share that the same printers can take: what they require, and a file that suits only some of them."""
     if not job.needs_slicing:
-        return job.requirements
+        return (job.requirements, job.artifact_sha256) if job.artifact_sha256 in picky else job.requirements
     return job.requirements, job.artifact_sha256, job.profile, job.parts_per_plate, job.created_at
 
 
-def _queues(jobs: Sequence[Job], printers: Sequence[Printer], fit: Fit) -> dict[Hashable, list[str]]:
+def _queues(
+    jobs: Sequence[Job], printers: Sequence[Printer], fit: Fit, picky: Collection[str]
+) -> dict[Hashable, list[str]]:
     """For each kind of job the printers that can take it, the one that is wanted least last."""
-    wanted = Counter(map(kind_of, jobs))
-    fits = _files(jobs, printers, _fits({job.requirements for job in jobs}, printers), fit)
+    wanted = Counter(kind_of(job, picky) for job in jobs)
+    fits = _files(jobs, printers, _fits({job.requirements for job in jobs}, printers), fit, picky)
     wanted_by: Counter[str] = Counter()
     for kind, able in fits.items():
         for printer_id in able:
@@ -100,15 +106,20 @@ def _queues(jobs: Sequence[Job], printers: Sequence[Printer], fit: Fit) -> dict[
 
 
 def _files(
-    jobs: Sequence[Job], printers: Sequence[Printer], able: Mapping[Requirements, list[str]], fit: Fit
+    jobs: Sequence[Job],
+    printers: Sequence[Printer],
+    able: Mapping[Requirements, list[str]],
+    fit: Fit,
+    picky: Collection[str],
 ) -> dict[Hashable, list[str]]:
     """Of the printers that meet the requirements of each kind, those for which there is a file."""
     by_id = {printer.printer_id: printer for printer in printers}
     found: dict[Hashable, list[str]] = {}
     for job in jobs:
-        kind, those = kind_of(job), able[job.requirements]
+        kind, those = kind_of(job, picky), able[job.requirements]
+        suits_all = not job.needs_slicing and job.artifact_sha256 not in picky
         if kind not in found:
-            found[kind] = [p for p in those if not job.needs_slicing or isinstance(fit(job, by_id[p]), PrintFile)]
+            found[kind] = [p for p in those if suits_all or isinstance(fit(job, by_id[p]), PrintFile)]
     return found
 
 

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from .assignment import Candidate, is_open, plates_owed
 from .job import Job
 from .print_file import PrintFile
 from .printer import Obstacle, Printer, mismatches
+from .refusals import Refusals
 from .setup import Catalogue, Setup
 from .slicing import TRANSIENT, Slicing, SlicingKey, SlicingState
 
@@ -25,18 +27,29 @@ class Plan:
 class Workshop:
     """All that is known of slicing at one look: profiles, slicings by model, and the engines that live workers have.
 
-    ``engines``: engine -> version, of the newest that a live worker has.
+    ``engines``: engine -> version, of the newest that a live worker has. ``refused``: files that an agent would not print.
     """
 
     def __init__(
-        self, profiles: Catalogue, slicings: Mapping[str, Sequence[Slicing]], engines: Mapping[str, str]
+        self,
+        profiles: Catalogue,
+        slicings: Mapping[str, Sequence[Slicing]],
+        engines: Mapping[str, str],
+        refused: Refusals = MappingProxyType({}),
     ) -> None:
+        self._refused = refused
         self.profiles = profiles
         self.engines = engines
         self._slicings = slicings
 
     def file_for(self, job: Job, printer: Printer) -> PrintFile | Obstacle:
-        """The file that the printer would print for the job, or why there is none yet."""
+        """The file that the printer would print for the job, or why there is none, or none that it takes."""
+        file = self._file_of(job, printer)
+        if isinstance(file, PrintFile) and (why := self._refused.get((file.sha256, printer.printer_id))):
+            return Obstacle("file_refused", f"its agent refused the file: {why}")
+        return file
+
+    def _file_of(self, job: Job, printer: Printer) -> PrintFile | Obstacle:
         if not job.needs_slicing:
             return PrintFile(job.artifact_sha256, job.estimated_seconds)
         setup = self.profiles.setup_for(printer, job)

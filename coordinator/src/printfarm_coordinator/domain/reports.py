@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from .job import Job
 from .print_file import print_file_of
 from .printer import Bed, BedState, Printer
+from .refusals import REFUSED_FILE
 from .run import EXECUTING, EndEvidence, Fact, RunState, is_verified_end, next_state
 from .slice import Slice, ended, entered, fenced_printer, job_event, occupied_by, printer_event, uncertain_after
 
@@ -76,13 +77,15 @@ def _finish(held: Slice, report: Report, now: int) -> Slice:
 
 
 def _fence(held: Slice, report: Report, now: int, new_token: str) -> Slice:
-    """It provably never started: its parts are owed again, its bed token is issued anew, the printer rests a while."""
+    """It provably never started: its parts are owed again, its bed token is issued anew, and the printer rests a while, unless
+    the file alone was refused."""
     run, printer = held.run, held.printer
     bed = printer.bed
     if run.bed_token is not None:
         bed = Bed(BedState.CLEAR, new_token, None, run.agent_id, now)
     after = ended(held, RunState.FENCED, now, run.agent_id, bed=bed, code=report.code, reason=report.reason)
-    return replace(after, printer=_rested(fenced_printer(after.printer, now), now))
+    fenced = fenced_printer(after.printer, now)
+    return replace(after, printer=fenced if report.code == REFUSED_FILE else _rested(fenced, now))
 
 
 def _rested(printer: Printer, now: int) -> Printer:

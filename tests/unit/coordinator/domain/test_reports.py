@@ -72,6 +72,14 @@ def test_what_is_on_the_printer_has_the_plate_whatever_was_said_of_it(fact: Fact
     assert ("seconds_since_offer" in after.events[0].data) is (fact is not Fact.STARTING)
 
 
+@pytest.mark.parametrize(("code", "rests"), [("limits", False), ("not_idle", True), ("", True)])
+def test_a_printer_does_not_rest_for_a_bad_file(code: str, rests: bool) -> None:
+    """One bad file would keep every printer from good work."""
+    after = told(held(RunState.OFFERED), Fact.REFUSED, code=code)
+    assert after.run.state is RunState.FENCED
+    assert (after.printer.refusals, after.printer.backoff_until) == ((1, NOW + FIRST_BACKOFF_US) if rests else (0, 0))
+
+
 def test_a_resumed_print_keeps_the_time_of_its_start() -> None:
     after = told(started(RunState.PAUSED), Fact.RESUMED)
     assert (after.run.state, after.run.started_at) == (RunState.PRINTING, 20)

@@ -1,6 +1,6 @@
 """Looks at the database."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from ...app.ports import (
 from ...domain.assignment import Candidate
 from ...domain.job import Job
 from ...domain.printer import Printer
+from ...domain.refusals import REFUSED_FILE
 from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
 from .slicing import SqlSlicingReading
@@ -49,7 +50,12 @@ def _waiting() -> sa.Select[Any]:
     job = tables.job.c
     urgency = (job.priority.desc(), job.due_at.is_(None), job.due_at, job.created_at, job.job_id)
     # As ``domain.assignment.kind_of``: what fits is looked at once for each kind.
-    model = sa.case((job.needs_slicing, job.artifact_sha256 + job.profile), else_="")
+    picky = sa.bindparam("picky", expanding=True)
+    model = sa.case(
+        (job.needs_slicing, job.artifact_sha256 + job.profile),
+        (job.artifact_sha256.in_(picky), job.artifact_sha256),
+        else_="",
+    )
     kind = (sa.cast(job.requirements, sa.Text), model, job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer))
     place = sa.func.row_number().over(partition_by=kind, order_by=urgency)
     owes = (
@@ -91,8 +97,18 @@ class SqlReading(SqlSlicingReading):
         query = sa.select(tables.job).where(tables.job.c.ended_at.is_(None))
         return [rows.job_from(row) for row in await self._all(query)]
 
-    async def waiting_jobs(self, each: int) -> list[Job]:
-        return [rows.job_from(row) for row in await self._all(_WAITING, {"each": each})]
+    async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:
+        found = await self._all(_WAITING, {"each": each, "picky": sorted(picky)})
+        return [rows.job_from(row) for row in found]
+
+    async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
+        run, job = tables.run.c, tables.job.c
+        file = sa.func.coalesce(sa.func.nullif(run.artifact_sha256, ""), job.artifact_sha256).label("file")
+        query = sa.select(file, run.printer_id, run.reason).join(tables.job, job.job_id == run.job_id)
+        # The literal, as the index has it.
+        refused = sa.literal_column("run.reason_code") == sa.literal_column(f"'{REFUSED_FILE}'")
+        query = query.where(refused, run.state == RunState.FENCED.value, run.ended_at > since).order_by(run.ended_at)
+        return {(row["file"], row["printer_id"]): row["reason"] for row in await self._all(query)}
 
     async def open_model_jobs(self) -> list[Job]:
         table = tables.job.c

@@ -155,6 +155,12 @@ sa.Index(
     postgresql_where=sa.text(f"state IN {ACTIVE_STATES}"),
 )
 sa.Index("ix_run_newest", run.c.created_at, run.c.run_id)
+sa.Index(
+    "ix_run_refused",
+    run.c.ended_at,
+    sqlite_where=sa.text("reason_code = 'limits'"),
+    postgresql_where=sa.text("reason_code = 'limits'"),
+)
 
 agent = sa.Table(
     "agent",
