@@ -50,7 +50,7 @@ def _waiting() -> sa.Select[Any]:
     job = tables.job.c
     urgency = (job.priority.desc(), job.due_at.is_(None), job.due_at, job.created_at, job.job_id)
     # As ``domain.assignment.kind_of``: what fits is looked at once for each kind.
-    picky = sa.bindparam("picky", expanding=True)
+    picky: sa.BindParameter[list[str]] = sa.bindparam("picky", expanding=True)
     model = sa.case(
         (job.needs_slicing, job.artifact_sha256 + job.profile),
         (job.artifact_sha256.in_(picky), job.artifact_sha256),
