@@ -23,7 +23,7 @@ from .figures import Compared, above_at_most, at_least, compare, tell
 ROUNDS = 3
 LINES = {115200: 1000, 250000: 1500}
 # Against the time that a line takes.
-MOVE_LONGER = 1.3
+MOVE_LONGER = 1.6
 _FLOW = """
 import hashlib, os, sys, time
 chunk = os.urandom(1 << 20)
