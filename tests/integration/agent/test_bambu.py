@@ -380,3 +380,12 @@ async def test_what_the_ams_holds_is_told(tmp_path: Path) -> None:
         await made.begin(0.2)
         (start,) = [fact for fact in made.machine.log if fact["event"] == "project_file"]
         assert start["ams_mapping"] == [1]
+
+
+async def test_an_end_that_no_process_saw_is_told_by_the_next(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.begin(0.3)
+        await until(lambda: made.machine.ended is not None)
+        async with open_driver(PrinterConfig("p", options(made.emulator, tmp_path))) as later:
+            seen = await later.observe()
+        assert (seen.ending, seen.file_name, seen.end_of_file) == (Ending.COMPLETE, NAME, True)

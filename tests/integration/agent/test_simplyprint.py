@@ -280,3 +280,13 @@ async def test_a_failure_says_why(tmp_path: Path) -> None:
             while (seen := await made.driver.observe()).state is not ObservedState.ERROR:
                 pass
         assert "thermal" in seen.message and seen.ending is Ending.FAILED
+
+
+async def test_an_end_that_no_process_saw_is_told_by_the_next(tmp_path: Path) -> None:
+    async with case(tmp_path) as made:
+        await made.begin(0.3)
+        async with open_driver(PrinterConfig("p", made.options)) as later:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (seen := await later.observe()).ending is None:
+                    pass
+        assert (seen.ending, seen.file_name) == (Ending.COMPLETE, NAME)

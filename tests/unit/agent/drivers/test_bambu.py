@@ -194,7 +194,11 @@ def test_a_pause_that_running_hides_shows_after_ten_seconds() -> None:
 def test_a_print_of_the_farm_is_known_without_a_handle() -> None:
     job = found_in(OURS, None, 1.0)
     assert job is not None and (job.name, job.number) == (NAME, NUMBER)
-    assert found_in(replace(OURS, state="FINISH"), None, 1.0) is None
+    ended = replace(OURS, state="FINISH", progress=1.0)
+    _, seen = fold(found_in(ended, None, 1.0), ended, 1.0)
+    assert (seen.file_name, seen.ending, seen.print_number) == (NAME, Ending.COMPLETE, NUMBER)
+    assert found_in(replace(ended, subtask_name="theirs"), None, 1.0) is None
+    assert found_in(replace(ended, ids=frozenset()), None, 1.0) is None, "no ids: nobody's"
 
 
 @given(

@@ -63,10 +63,12 @@ def is_ours(job: Job, report: Report) -> bool:
 
 
 def found_in(report: Report, unsure: Job | None, now: float) -> Job | None:
-    """A print of the farm that the printer itself shows, such as one whose start was never answered."""
+    """A print of the farm that the printer itself shows: one whose start was never answered, or of an earlier process,
+    its end included. The name belongs to one run alone, so that whoever waits for that run may believe it."""
     if unsure is not None and is_ours(unsure, report):
         return replace(unsure, taken=True)
-    if not report.is_active or not report.subtask_name.startswith(FARM_PREFIX):
+    shows = report.is_active or report.state in ("FINISH", "FAILED")
+    if not shows or not report.ids or not report.subtask_name.startswith(FARM_PREFIX):
         return None
     name = report.subtask_name + SUFFIX
     shown = next((int(given) for given in sorted(report.ids) if given.isdecimal()), number_of(name))

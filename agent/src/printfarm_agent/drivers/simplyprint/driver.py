@@ -44,6 +44,7 @@ class SimplyPrintDriver:
         cloud.enter()
         self._lock = asyncio.Lock()
         self._memory: Memory | None = None
+        self._looked_back = False
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
         async with self._lock:
@@ -64,6 +65,12 @@ class SimplyPrintDriver:
     async def _observe(self, *, urgent: bool = False) -> Observation:
         row = await self._cloud.printer(self._number, urgent=urgent)
         self._memory = adopt(self._memory, row)
+        if self._memory is None and row.job is None and not self._looked_back:
+            # What an earlier process started may have ended since. The name belongs to one run alone.
+            last = next(iter(await self._recent()), None)
+            self._looked_back = True
+            if last is not None and last.name.startswith(FARM_PREFIX):
+                self._memory = Memory(last.name, last.number, last.uid)
         record = await self._record() if needs_record(self._memory, row) else None
         self._memory, told = fold(self._memory, row, record)
         return told
