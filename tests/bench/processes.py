@@ -46,7 +46,9 @@ def listens(port: int) -> bool:
 def yardstick(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
     """``python -m tests.bench.MODULE PORT ...``: its port and its pid."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", f"tests.bench.{module}", str(port), *arguments])
+    command = [sys.executable, "-m", f"tests.bench.{module}", str(port), *arguments]
+    # In a session of its own, as the farm's programs: a kernel may share a busy processor among sessions.
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         until(lambda: listens(port), why=f"{module} listens")
         yield port, process.pid
@@ -59,7 +61,7 @@ def import_seconds(module: str) -> float:
     """From the start of a new interpreter until it has imported the module."""
     began = time.perf_counter()
     command = [sys.executable, "-c", f"import {module}; print('ready', flush=True)"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
         took = time.perf_counter() - began

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import uvloop
@@ -76,25 +77,23 @@ async def _echo(agent: PlayedAgent) -> None:
 
 async def _links_come_back(farm: RealFarm, files: dict[str, CredentialFiles]) -> float:
     """The agent's own link, without printers: its backoff and its jitter. From listening to the last Welcome."""
-    links, journals = [], []
-    for name in files:
-        folder = files[name].key.parents[1]
-        journals.append(Journal(folder / "journal.db", time.monotonic))
-        settings = AgentSettings(agents_target(farm), (), folder)
-        links.append(Link(settings, {}, journals[-1], Telemetry(), "boot"))
-    tasks = [asyncio.create_task(link.run()) for link in links]
-    try:
-        await _all(links, lambda link: link.figures.connects >= 1)
-        await _restarted(farm)
-        began = time.perf_counter()
-        await _all(links, lambda link: link.figures.connects >= 2)
-        return time.perf_counter() - began
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for journal in journals:
-            journal.close()
+    with ExitStack() as stack:
+        links = []
+        for name in files:
+            folder = files[name].key.parents[1]
+            journal = stack.enter_context(Journal(folder / "journal.db", time.monotonic))
+            links.append(Link(AgentSettings(agents_target(farm), (), folder), {}, journal, Telemetry(), "boot"))
+        tasks = [asyncio.create_task(link.run()) for link in links]
+        try:
+            await _all(links, lambda link: link.figures.connects >= 1)
+            await _restarted(farm)
+            began = time.perf_counter()
+            await _all(links, lambda link: link.figures.connects >= 2)
+            return time.perf_counter() - began
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _all(links: list[Any], is_so: Callable[[Any], bool]) -> None:

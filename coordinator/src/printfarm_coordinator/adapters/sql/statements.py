@@ -31,6 +31,14 @@ def _changed(table: sa.Table, columns: tuple[str, ...]) -> sa.Update:
     return sa.update(table).where(key == sa.bindparam(_BEFORE + "key"), *same)
 
 
+@cache
+def _put(dialect: Any, table: sa.Table, columns: tuple[str, ...]) -> Any:
+    key = [column.name for column in table.primary_key]
+    insert = dialect.insert(table)
+    changed = {name: insert.excluded[name] for name in columns if name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=changed) if changed else insert
+
+
 class SqlLook:
     """One connection inside one transaction. ``now``: the database's clock at its beginning, in microseconds."""
 
@@ -74,8 +82,4 @@ class SqlChange(SqlLook):
 
     async def _put(self, table: sa.Table, values: dict[str, Any]) -> None:
         """Inserts, or replaces the row of the same primary key."""
-        key = [column.name for column in table.primary_key]
-        changed = {name: value for name, value in values.items() if name not in key}
-        insert = self._dialect.insert(table).values(values)
-        statement = insert.on_conflict_do_update(index_elements=key, set_=changed) if changed else insert
-        await self._connection.execute(statement)
+        await self._connection.execute(_put(self._dialect, table, tuple(values)), values)
