@@ -3,7 +3,6 @@
 ``cura_engine.gcode`` was made by CuraEngine 4.13, unchanged; the others are written after each slicer's own format.
 """
 
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from printfarm_files import FileFacts, Kind
 from printfarm_files.facts import from_json, to_json
 from printfarm_files.gcode import printer_differs
 from printfarm_files.reading import read_facts
+from tests.conftest import need
 from tests.support.print_files import binary_stl, cube, zipped
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -139,9 +139,7 @@ def test_63_another_printer_or_nozzle_is_noticed() -> None:
 
 @pytest.fixture(scope="session")
 def sliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = shutil.which("prusa-slicer")
-    if program is None:
-        pytest.skip("prusa-slicer is not installed")
+    need("prusa-slicer")
     folder = tmp_path_factory.mktemp("sliced")
     (folder / "cube.stl").write_bytes(binary_stl(cube(20)))
     options = {
@@ -153,7 +151,10 @@ def sliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
     environment = {"HOME": str(folder), "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [program, "--export-gcode", *given, str(folder / "cube.stl")], env=environment, capture_output=True, timeout=300
+        ["prusa-slicer", "--export-gcode", *given, str(folder / "cube.stl")],
+        env=environment,
+        capture_output=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return folder / "cube.gcode"
