@@ -58,6 +58,10 @@ class Protocol(RuleBasedStateMachine):
         self.world.boot_coordinator()
 
     @rule()
+    def coordinator_sleeps_and_wakes(self) -> None:
+        self.world.two_coordinators()
+
+    @rule()
     def agent_dies(self) -> None:
         self.world.boot_agent()
 

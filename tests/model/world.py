@@ -139,6 +139,8 @@ class World:
         self.started: Counter[str] = Counter()
         self.ended_as: dict[str, RunState] = {}
         self.orders = 0
+        # The highest epoch ever, as the rows and as the journal had it.
+        self.highest: Counter[tuple[str, str]] = Counter()
         self._tick_clock()
         drive(self._first_rows())
         self.boot_coordinator()
@@ -161,6 +163,23 @@ class World:
         self.hub: Hub | None = None
         self.down.clear()
         self._run(self.leadership.prolong(self.farm))
+
+    def two_coordinators(self) -> None:
+        """The leader is stopped until its term has lapsed, another takes over; then it wakes in the middle of its work."""
+        sleeper, its_term = self.farm, self.leadership
+        self.now += self.random.uniform(leading.TERM_US / 1e6, 3 * LEASE)
+        self._tick_clock()
+        self.boot_coordinator()
+        before = self.store.tables
+        for work in (
+            assign.assign_once(sleeper, its_term),
+            expire.expire_once(sleeper, its_term, int(LEASE * 1e6)),
+        ):
+            self._run(work)
+        after = self.store.tables
+        if (before.runs, before.printers, before.agents) != (after.runs, after.printers, after.agents):
+            raise Violation("I20: a coordinator changed something under a term that had lapsed")
+        self.seen["two coordinators"] += 1
 
     def boot_agent(self) -> None:
         self.boots += 1
@@ -591,6 +610,8 @@ class World:
             self.boot_agent()
         elif luck < 0.316:
             self.boot_coordinator()
+        elif luck < 0.318:
+            self.two_coordinators()
         elif luck < 0.50 and self.operations:
             self.perform(self.random.randrange(len(self.operations)))
         elif luck < 0.58 and self.questions:
@@ -636,6 +657,7 @@ class World:
             plates = -(-max(0, job.quantity - job.good_parts) // job.parts_per_plate)
             if parts > plates * job.parts_per_plate:
                 raise Violation(f"I1: {job_id} has {parts} parts active, {job.quantity - job.good_parts} are owed")
+        self._judge_epochs()
         agent = tables.agents["a1"]
         if agent.last_applied_sequence > self.last_fact:
             raise Violation("I12: applied what was never journalled")
@@ -645,6 +667,14 @@ class World:
             if count > 1:
                 raise Violation(f"I12: fact {sequence} was applied {count} times")
         self.store.applied = Counter({n: c for n, c in self.store.applied.items() if n > self.last_fact - 200})
+
+    def _judge_epochs(self) -> None:
+        """Neither side's highest epoch ever goes back, whatever dies (I6)."""
+        rows = {("row", name): row.epoch for name, row in self.store.tables.printers.items()}
+        for place, epoch in (rows | {("journal", name): page.max_epoch for name, page in self.pages.items()}).items():
+            if epoch < self.highest[place]:
+                raise Violation(f"I6: epoch {epoch} of {place}, which was at {self.highest[place]}")
+            self.highest[place] = epoch
 
     def _judge_final(self, run: Any, known: RunState | None) -> None:
         if known is None:
