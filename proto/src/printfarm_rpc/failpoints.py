@@ -1,7 +1,8 @@
 """Places at which a test can make the process die or stop, chosen by the environment.
 
 ``PRINTFARM_FAIL_AT=name`` ends the process there as ``kill -9`` would (exit code 86), ``name:3`` at the third passage, and
-``name=sleep:40`` sleeps 40 s there, blocking, as a stopped process would. Unset, a failpoint costs one comparison.
+``name=sleep:40`` sleeps 40 s there, blocking, as a stopped process would. Several, with commas between them: whichever comes
+first; it is named on standard error. Unset, a failpoint costs one comparison.
 """
 
 import os
@@ -18,26 +19,28 @@ class _Plan:
     sleep_seconds: float
 
 
-def _parse(text: str) -> _Plan | None:
-    if not text:
-        return None
-    name, _, action = text.partition("=")
-    name, _, passage = name.partition(":")
-    sleep = float(action.removeprefix("sleep:")) if action else 0.0
-    return _Plan(name, int(passage or 1), sleep)
+def _parse(text: str) -> dict[str, _Plan]:
+    plans = {}
+    for part in filter(None, text.split(",")):
+        name, _, action = part.partition("=")
+        name, _, passage = name.partition(":")
+        sleep = float(action.removeprefix("sleep:")) if action else 0.0
+        plans[name] = _Plan(name, int(passage or 1), sleep)
+    return plans
 
 
-_plan = _parse(os.environ.get("PRINTFARM_FAIL_AT", ""))
+_plans = _parse(os.environ.get("PRINTFARM_FAIL_AT", ""))
 
 
 def failpoint(name: str) -> None:
     """Does what the environment planned for ``name``; usually nothing."""
-    if _plan is None or _plan.name != name:
+    if not _plans or (plan := _plans.get(name)) is None:
         return
-    _plan.passages_left -= 1
-    if _plan.passages_left != 0:
+    plan.passages_left -= 1
+    if plan.passages_left != 0:
         return
-    if _plan.sleep_seconds:
-        time.sleep(_plan.sleep_seconds)
-    else:
-        os._exit(EXIT_CODE)
+    if plan.sleep_seconds:
+        time.sleep(plan.sleep_seconds)
+        return
+    os.write(2, f"failpoint {name}\n".encode())
+    os._exit(EXIT_CODE)

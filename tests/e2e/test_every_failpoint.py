@@ -1,0 +1,224 @@
+"""One tour through all that a farm does; coordinator or agent dies at every boundary that its code has, each in its turn.
+
+The names are read from the source (``tests/support/failpoint_names.py``): whoever adds one makes the tour pass it, or says here
+why not.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from printfarm_rpc.failpoints import EXIT_CODE
+from tests.e2e.test_farm import checked, finish
+from tests.support.failpoint_names import agent_failpoints, coordinator_failpoints
+from tests.support.farm import Program, RealFarm, real_farm, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
+
+# No machine moves and no job is made by these; all or nothing is the store's contract (tests/contract/test_store.py).
+ADMINISTRATION = {
+    *("create_key", "revoke_key", "key_uses", "create_user", "update_user", "log_out"),
+    *("token", "enroll", "renew", "first_use", "lock_agent", "agent_drained", "agent_undrained", "agent_revoked"),
+    *("update_printer", "profile", "forget", "forget_events", "progress", "relay_cursor", "published", "drain_wish"),
+}
+# What the tour cannot bring about, and who does.
+ELSEWHERE = {
+    "clock": "tests/unit/coordinator/test_expire.py",
+    "driver_age": "test_printer_faults.py::test_a_driver_that_hangs_makes_its_run_unconfirmed_and_no_other",
+    "goodbye": "an agent that is killed says none; lose_agent is the same work as after silence (expire)",
+    "upload": "tests/integration/coordinator/test_artifact_service.py",
+    "finish_upload": "tests/integration/coordinator/test_artifact_service.py",
+    "delete_upload": "tests/integration/coordinator/test_artifact_service.py",
+    "assign_job": "the same transaction as offer, by a person's word",
+    **dict.fromkeys(
+        (
+            "claim_slicing",
+            "complete_slicing",
+            "fail_slicing",
+            "prepare",
+            "renew_claim",
+            "slicer_worker",
+            "slicing_lapsed",
+        ),
+        "slicing has tests of its own: no machine moves before its result is a G-code job like those of the tour",
+    ),
+}
+AGENT_ELSEWHERE = {
+    "alarm": "needs hours: tests/unit/agent/test_execution.py",
+    "late_start": "test_network.py::test_agent_held_up_between_the_look_at_its_clock_and_the_write",
+    "start_unknown": "only after a death in the start: tests/model has thousands",
+    "refused": "a refused offer is one fact: test_printer_faults.py::test_a_printer_that_refuses_rests_and_is_asked_again",
+    "failed": "test_printer_faults.py::test_a_print_that_the_firmware_ends",
+    # As stages these are written together with a fact, whose name the failpoint then has.
+    **dict.fromkeys(("printing", "done"), "always journalled with a fact"),
+    "page": "a page without a run: nothing can be lost with it",
+}
+TOURED = sorted(
+    name for name in coordinator_failpoints() if name.partition("_commit.")[2] not in ADMINISTRATION | ELSEWHERE.keys()
+)
+AGENT_TOURED = sorted(name for name in agent_failpoints() if name.partition("_journal.")[2] not in AGENT_ELSEWHERE)
+
+
+class Reviver:
+    """Starts a program again whenever it died of a failpoint, with those that are left."""
+
+    def __init__(self, program: Program, names: list[str]) -> None:
+        self.program = program
+        self.left = list(names)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.fault = ""
+
+    def start(self) -> None:
+        self.program.start(",".join(self.left))
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            if self.program.is_alive or self.program.process is None:
+                continue
+            code = self.program.process.returncode
+            if code != EXIT_CODE:
+                self.fault = self.fault or f"it ended with {code}"
+                return
+            self.left.remove(re.findall(r"^failpoint (\S+)$", self.program.log(), re.M)[-1])
+            self.start()
+
+    def __enter__(self) -> "Reviver":
+        self.program.kill()
+        self.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert not self.fault
+
+
+def asked(
+    farm: RealFarm, path: str, body: dict[str, Any] | None = None, *, good: tuple[int, ...] = (200, 201, 202)
+) -> None:
+    """Until it is answered so; whoever answers 409 has done it before it died."""
+
+    def attempt() -> bool:
+        try:
+            answer = farm.post(path, body)
+        except httpx.TransportError:
+            return False
+        return answer.status_code in (*good, 409)
+
+    until(attempt, 90, path)
+
+
+def patiently(farm: RealFarm, job_id: str, *states: str) -> dict[str, Any]:
+    return farm.wait_run(job_id, *states, seconds=120)
+
+
+def cleared(farm: RealFarm) -> None:
+    """Whatever lies there is taken off, and said to be."""
+    farm.printers.admin("clear_plate")
+
+    def attempt() -> bool:
+        asked(farm, "/api/v1/printers/p0/bed/clear")
+        found = farm.try_get("/api/v1/printers/p0")
+        return bool(found and found["bed"]["state"] == "clear")
+
+    until(attempt, 90, "the bed is clear")
+
+
+def tour(farm: RealFarm, kill: Callable[[], None]) -> None:
+    """A print with a pause; cancels of a job and of a run; a hold; an emergency stop; an agent that is gone."""
+    first = farm.submit("pauses", quantity=1, max_retries=9)
+    run = patiently(farm, first, "printing")
+    asked(farm, f"/api/v1/runs/{run['run_id']}/pause")
+    patiently(farm, first, "paused", "finished", "failed")
+    asked(farm, f"/api/v1/runs/{run['run_id']}/resume")
+    finish(farm, first)
+
+    unwanted = farm.submit("unwanted", quantity=1, max_retries=9)
+    patiently(farm, unwanted, "printing", "finished", "failed")
+    asked(farm, f"/api/v1/jobs/{unwanted}/cancel")
+    until(lambda: not farm.try_get("/api/v1/printers/p0") or not running(farm), 90, "nothing prints")
+    cleared(farm)
+
+    again = farm.submit("once more", quantity=1, max_retries=9)
+    run = patiently(farm, again, "printing", "finished", "failed")
+    asked(farm, f"/api/v1/runs/{run['run_id']}/cancel")
+    until(lambda: not running(farm), 90, "nothing prints")
+    cleared(farm)
+    finish(farm, again)
+
+    asked(farm, "/api/v1/printers/p0/hold", {"reason": "tour"})
+    held = farm.submit("held", quantity=1, max_retries=9)
+    asked(farm, f"/api/v1/jobs/{held}/hold")
+    asked(farm, f"/api/v1/jobs/{held}/release")
+    asked(farm, "/api/v1/printers/p0/release")
+    patiently(farm, held, "printing", "finished", "failed")
+    asked(farm, "/api/v1/printers/p0/emergency-stop", {"reason": "tour"})
+    until(lambda: any(e["event"] == "emergency_stop" for e in farm.printers.log(0)), 90, "stopped")
+    until(lambda: not running(farm), 90, "the run is over")
+    farm.printers.admin("reset")
+    until(lambda: released(farm), 90, "released")
+    cleared(farm)
+    finish(farm, held)
+
+    silent = farm.submit("silent", quantity=1, max_retries=9)
+    run = patiently(farm, silent, "printing", "finished", "failed")
+    kill()
+    finish(farm, silent)
+
+
+def running(farm: RealFarm) -> bool:
+    return any(run["state"] not in ("finished", "failed", "cancelled", "fenced") for run in farm.all_runs())
+
+
+def released(farm: RealFarm) -> bool:
+    asked(farm, "/api/v1/printers/p0/release")
+    found = farm.try_get("/api/v1/printers/p0")
+    return bool(found and not found["gates"]["emergency_stopped"])
+
+
+def resolved_by_a_person(farm: RealFarm) -> None:
+    """The agent is away until its run is unconfirmed; a person says what became of it; then it comes back."""
+    farm.agent.kill()
+    run = until(lambda: next((r for r in farm.all_runs() if r["state"] == "unconfirmed"), None), 120, "unconfirmed")
+    asked(farm, f"/api/v1/runs/{run['run_id']}/resolve", {"outcome": "failed", "reason": "looked"})
+    until(lambda: farm.printers.log(0)[-1]["event"] != "physical_start" and not running(farm), 90)
+    until(lambda: sum(e["event"] == "end" for e in farm.printers.log(0)) == len(farm.printers.starts(0)), 90, "its end")
+    farm.agent.start()
+    until(farm.is_ready, 90)
+    cleared(farm)
+
+
+@contextmanager
+def one_printer(folder: Path, url: str) -> Iterator[RealFarm]:
+    with real_farm(folder, database_url=url, printer_count=1, time_scale=20.0) as farm:
+        yield farm
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_coordinator_dies_at_every_commit(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
+    url = request.getfixturevalue("postgres").database() if database == "postgresql" else ""
+    with one_printer(tmp_path, url) as farm:
+        with Reviver(farm.coordinator, TOURED) as reviver:
+            tour(farm, lambda: resolved_by_a_person(farm))
+            assert reviver.left == []
+        assert checked(farm, settled=True)["run.finished"] >= 4
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_agent_dies_at_every_journal_boundary(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str
+) -> None:
+    url = request.getfixturevalue("postgres").database() if database == "postgresql" else ""
+    with one_printer(tmp_path, url) as farm:
+        with Reviver(farm.agent, AGENT_TOURED) as reviver:
+            tour(farm, lambda: None)
+            assert reviver.left == []
+        checked(farm, settled=True)
