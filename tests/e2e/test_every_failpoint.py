@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from printfarm_rpc.failpoints import EXIT_CODE
-from tests.e2e.test_farm import checked, finish
+from tests.e2e.test_farm import checked
 from tests.support.failpoint_names import agent_failpoints, coordinator_failpoints
-from tests.support.farm import Program, RealFarm, real_farm, until
+from tests.support.farm import GCODE, Program, RealFarm, real_farm, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
 
@@ -52,13 +52,14 @@ ELSEWHERE = {
 AGENT_ELSEWHERE = {
     "alarm": "needs hours: tests/unit/agent/test_execution.py",
     "late_start": "test_network.py::test_agent_held_up_between_the_look_at_its_clock_and_the_write",
-    "start_unknown": "only after a death in the start: tests/model has thousands",
     "refused": "a refused offer is one fact: test_printer_faults.py::test_a_printer_that_refuses_rests_and_is_asked_again",
     "failed": "test_printer_faults.py::test_a_print_that_the_firmware_ends",
     # As stages these are written together with a fact, whose name the failpoint then has.
     **dict.fromkeys(("printing", "done"), "always journalled with a fact"),
     "page": "a page without a run: nothing can be lost with it",
 }
+# Half a minute of print, in which everything must happen.
+LONG = GCODE + b"G4 S600\n"
 TOURED = sorted(
     name for name in coordinator_failpoints() if name.partition("_commit.")[2] not in ADMINISTRATION | ELSEWHERE.keys()
 )
@@ -113,11 +114,48 @@ def asked(
             return False
         return answer.status_code in (*good, 409)
 
-    until(attempt, 90, path)
+    until(attempt, 300, path)
 
 
 def patiently(farm: RealFarm, job_id: str, *states: str) -> dict[str, Any]:
-    return farm.wait_run(job_id, *states, seconds=120)
+    """The newest run, once it is in one of the states; a person looks at starts that nobody is sure of."""
+
+    def look() -> dict[str, Any] | None:
+        runs = farm.status(job_id)["runs"]
+        for run in runs:
+            attend(farm, run)
+        if not runs or runs[-1]["state"] == "fenced":
+            # It rests after so many refusals; a person knows better.
+            asked(farm, "/api/v1/printers/p0/release")
+        return runs[-1] if runs and runs[-1]["state"] in states else None
+
+    return until(look, 400, f"a run {states} of {farm.status(job_id)['name']}")
+
+
+def attend(farm: RealFarm, run: dict[str, Any]) -> None:
+    if run["state"] == "unconfirmed" and run["reason_code"] == "start_unknown":
+        begun = [start["run_id"] for start in farm.printers.starts(0)]
+        assert run["run_id"] not in begun, "unknown, and yet it started"
+        asked(farm, f"/api/v1/runs/{run['run_id']}/resolve", {"outcome": "never_started"})
+
+
+def completed(farm: RealFarm, job_id: str) -> None:
+    """Every plate is taken off and signed off, until nothing is owed."""
+
+    def step() -> bool:
+        status = farm.status(job_id)
+        for run in status["runs"]:
+            attend(farm, run)
+            if run["state"] == "finished" and run["verdict"] is None:
+                farm.printers.admin("clear_plate")
+                asked(farm, f"/api/v1/runs/{run['run_id']}/verdict", {"good_parts": run["parts"]})
+            elif run["state"] == "failed":
+                cleared(farm)
+        if status["runs"] and status["runs"][-1]["state"] == "fenced":
+            asked(farm, "/api/v1/printers/p0/release")
+        return bool(status["state"] == "completed")
+
+    until(step, 400, f"{farm.status(job_id)['name']} is completed")
 
 
 def cleared(farm: RealFarm) -> None:
@@ -129,49 +167,53 @@ def cleared(farm: RealFarm) -> None:
         found = farm.try_get("/api/v1/printers/p0")
         return bool(found and found["bed"]["state"] == "clear")
 
-    until(attempt, 90, "the bed is clear")
+    until(attempt, 300, "the bed is clear")
+
+
+def order(farm: RealFarm, name: str) -> str:
+    return farm.submit(name, gcode=LONG, quantity=1, max_retries=9)
 
 
 def tour(farm: RealFarm, kill: Callable[[], None]) -> None:
     """A print with a pause; cancels of a job and of a run; a hold; an emergency stop; an agent that is gone."""
-    first = farm.submit("pauses", quantity=1, max_retries=9)
+    first = order(farm, "pauses")
     run = patiently(farm, first, "printing")
     asked(farm, f"/api/v1/runs/{run['run_id']}/pause")
     patiently(farm, first, "paused", "finished", "failed")
     asked(farm, f"/api/v1/runs/{run['run_id']}/resume")
-    finish(farm, first)
+    completed(farm, first)
 
-    unwanted = farm.submit("unwanted", quantity=1, max_retries=9)
+    unwanted = order(farm, "unwanted")
     patiently(farm, unwanted, "printing", "finished", "failed")
     asked(farm, f"/api/v1/jobs/{unwanted}/cancel")
-    until(lambda: not farm.try_get("/api/v1/printers/p0") or not running(farm), 90, "nothing prints")
+    until(lambda: not farm.try_get("/api/v1/printers/p0") or not running(farm), 300, "nothing prints")
     cleared(farm)
 
-    again = farm.submit("once more", quantity=1, max_retries=9)
+    again = order(farm, "once more")
     run = patiently(farm, again, "printing", "finished", "failed")
     asked(farm, f"/api/v1/runs/{run['run_id']}/cancel")
-    until(lambda: not running(farm), 90, "nothing prints")
+    until(lambda: not running(farm), 300, "nothing prints")
     cleared(farm)
-    finish(farm, again)
+    completed(farm, again)
 
     asked(farm, "/api/v1/printers/p0/hold", {"reason": "tour"})
-    held = farm.submit("held", quantity=1, max_retries=9)
+    held = order(farm, "held")
     asked(farm, f"/api/v1/jobs/{held}/hold")
     asked(farm, f"/api/v1/jobs/{held}/release")
     asked(farm, "/api/v1/printers/p0/release")
     patiently(farm, held, "printing", "finished", "failed")
     asked(farm, "/api/v1/printers/p0/emergency-stop", {"reason": "tour"})
-    until(lambda: any(e["event"] == "emergency_stop" for e in farm.printers.log(0)), 90, "stopped")
-    until(lambda: not running(farm), 90, "the run is over")
+    until(lambda: any(e["event"] == "emergency_stop" for e in farm.printers.log(0)), 300, "stopped")
+    until(lambda: not running(farm), 300, "the run is over")
     farm.printers.admin("reset")
-    until(lambda: released(farm), 90, "released")
+    until(lambda: released(farm), 300, "released")
     cleared(farm)
-    finish(farm, held)
+    completed(farm, held)
 
-    silent = farm.submit("silent", quantity=1, max_retries=9)
+    silent = order(farm, "silent")
     run = patiently(farm, silent, "printing", "finished", "failed")
     kill()
-    finish(farm, silent)
+    completed(farm, silent)
 
 
 def running(farm: RealFarm) -> bool:
@@ -187,18 +229,20 @@ def released(farm: RealFarm) -> bool:
 def resolved_by_a_person(farm: RealFarm) -> None:
     """The agent is away until its run is unconfirmed; a person says what became of it; then it comes back."""
     farm.agent.kill()
-    run = until(lambda: next((r for r in farm.all_runs() if r["state"] == "unconfirmed"), None), 120, "unconfirmed")
+    run = until(lambda: next((r for r in farm.all_runs() if r["state"] == "unconfirmed"), None), 300, "unconfirmed")
     asked(farm, f"/api/v1/runs/{run['run_id']}/resolve", {"outcome": "failed", "reason": "looked"})
-    until(lambda: farm.printers.log(0)[-1]["event"] != "physical_start" and not running(farm), 90)
-    until(lambda: sum(e["event"] == "end" for e in farm.printers.log(0)) == len(farm.printers.starts(0)), 90, "its end")
+    until(lambda: farm.printers.log(0)[-1]["event"] != "physical_start" and not running(farm), 300)
+    until(
+        lambda: sum(e["event"] == "end" for e in farm.printers.log(0)) == len(farm.printers.starts(0)), 300, "its end"
+    )
     farm.agent.start()
-    until(farm.is_ready, 90)
+    until(farm.is_ready, 300)
     cleared(farm)
 
 
 @contextmanager
 def one_printer(folder: Path, url: str) -> Iterator[RealFarm]:
-    with real_farm(folder, database_url=url, printer_count=1, time_scale=20.0) as farm:
+    with real_farm(folder, database_url=url, printer_count=1, time_scale=20.0, patience=300.0) as farm:
         yield farm
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_farm import checked, finish
-from tests.support.farm import RealFarm, until
+from tests.e2e.test_farm import all_events, checked, finish
+from tests.support.farm import RealFarm, real_farm, until
 from tests.support.proxy import FaultProxy
 
 pytestmark = pytest.mark.timeout(240)
@@ -55,6 +55,34 @@ def test_answers_are_lost_while_questions_arrive(proxied: tuple[RealFarm, FaultP
     assert checked(farm)["physical_start"] >= 1
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_one_direction_dead_is_one_absence(proxied: tuple[RealFarm, FaultProxy], way: str) -> None:
+    """Nobody flaps: the agent is missed once, and comes back once. What printed is the same run."""
+    farm, proxy = proxied
+    job_id = farm.submit(f"only {way} is dead", quantity=1)
+    run = farm.wait_run(job_id, "printing")
+    before = agent_events(farm)
+    setattr(proxy.weather, f"hole_{way}", True)
+    # What the agent says still arrives where only the answers are lost.
+    farm.wait_run(job_id, *(("unconfirmed",) if way == "up" else ("unconfirmed", "finished")))
+    index = int(run["printer_id"][1:])
+    until(lambda: any(e["event"] == "end" for e in farm.printers.log(index)), why="it printed to the end")
+    until(lambda: "connecting anew" in farm.agent.log() or "no session" in farm.agent.log(), 60, "the agent notices")
+    setattr(proxy.weather, f"hole_{way}", False)
+    proxy.cut()
+    assert farm.wait_run(job_id, "finished", seconds=90)["run_id"] == run["run_id"]
+    after = agent_events(farm)[len(before) :]
+    assert after.count("agent.unreachable") <= 1, after
+    # Once more if its first Hello was answered into the hole.
+    assert after.count("agent.connected") <= 2, after
+    finish(farm, job_id)
+    assert checked(farm)["physical_start"] == 1
+
+
+def agent_events(farm: RealFarm) -> list[str]:
+    return [event["type"] for event in all_events(farm) if event["type"].startswith("agent.")]
+
+
 def test_connections_are_cut_again_and_again(proxied: tuple[RealFarm, FaultProxy]) -> None:
     farm, proxy = proxied
     job_id = farm.submit("stuttering", quantity=2)
@@ -94,8 +122,6 @@ def test_slow_network_still_prints(proxied: tuple[RealFarm, FaultProxy]) -> None
 
 def test_agent_held_up_between_the_look_at_its_clock_and_the_write(tmp_path: Path) -> None:
     """The limit that stays: it starts late, notices, stops at once, says so; no other run is touched."""
-    from tests.support.farm import real_farm
-
     with real_farm(tmp_path) as farm:
         farm.agent.kill()
         farm.agent.start(fail_at="authority_checked=sleep:6")
@@ -121,8 +147,6 @@ def test_agent_held_up_between_the_look_at_its_clock_and_the_write(tmp_path: Pat
 
 def test_agent_stopped_before_the_start_never_starts_late(tmp_path: Path) -> None:
     """SIGSTOP after authority was asked for, longer than it lasts: on CONT nothing is started under it."""
-    from tests.support.farm import real_farm
-
     with real_farm(tmp_path) as farm:
         farm.agent.kill()
         farm.agent.start(fail_at="after_journal.authorising=sleep:10")
@@ -134,3 +158,23 @@ def test_agent_stopped_before_the_start_never_starts_late(tmp_path: Path) -> Non
         assert seen["run.fenced"] >= 1 or seen["run.failed"] >= 1 or seen["physical_start"] == 1
         farm.agent.signal(signal.SIGTERM)
         assert farm.agent.wait() == 0
+
+
+def test_agent_process_stopped_between_authority_and_start(tmp_path: Path) -> None:
+    """It sleeps while its authority runs out, with its start decided and not yet journalled: it never starts under it."""
+    with real_farm(tmp_path, printer_count=1) as farm:
+        farm.agent.kill()
+        farm.agent.start(fail_at="before_journal.starting=sleep:2")
+        until(farm.is_ready, 60)
+        job_id = farm.submit("stopped in between", quantity=1)
+        run = farm.wait_run(job_id, "authorised")
+        farm.agent.signal(signal.SIGSTOP)
+        assert farm.printers.starts(0) == []
+        # Longer than the authority, and than the lease.
+        farm.wait_run(job_id, "unconfirmed")
+        farm.agent.signal(signal.SIGCONT)
+        finish(farm, job_id)
+        started = [start["run_id"] for start in farm.printers.starts(0)]
+        assert run["run_id"] not in started
+        assert len(started) == 1
+        assert checked(farm)["run.fenced"] >= 1

@@ -130,6 +130,8 @@ class RealFarm:
     ports: dict[str, int] = field(default_factory=dict)
     key: str = ""
     told: list[Told] = field(default_factory=list)
+    # How long a client goes on asking, in seconds.
+    patience: float = 60.0
 
     def __post_init__(self) -> None:
         for name in ("agents", "control", "enrollment", "admin", "metrics", "gateway"):
@@ -183,10 +185,13 @@ class RealFarm:
     def enrol(self, agent_id: str, state_dir: Path, authority: Authority) -> None:
         """As the enrolment service does, without its listener."""
 
+        is_new = not self.coordinator.starts
+
         async def work() -> None:
             store = SqlStore(self.database)
             try:
-                await migrate(store.engine)
+                if is_new:
+                    await migrate(store.engine)
                 farm = Farm(store, InProcessBus(), ArtifactFolder(self.data / "artifacts"), TimeOrderedIds())
                 token, _ = await create_token(farm, Caller("test", Role.ADMIN), agent_id)
                 key, request = new_request(state_dir)
@@ -268,13 +273,13 @@ class RealFarm:
             assert answer.status_code == 202, answer.text
             return str(answer.json()["job_id"])
 
-        job_id = until(attempt, 60, "the job is accepted")
+        job_id = until(attempt, self.patience, "the job is accepted")
         digest, quantity = hashlib.sha256(gcode).hexdigest(), fields.get("quantity", 1)
         self.told.append(Told("accepted", job_id, time.time(), key, digest, quantity))
         return job_id
 
     def status(self, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = until(lambda: self.try_get(f"/api/v1/jobs/{job_id}/status"), 60, "a status")
+        found: dict[str, Any] = until(lambda: self.try_get(f"/api/v1/jobs/{job_id}/status"), self.patience, "a status")
         if found["state"] == "cancelled":
             self.told.append(Told("cancelled", job_id, time.time()))
         return found
@@ -296,7 +301,7 @@ class RealFarm:
         assert answer.status_code == 200, answer.text
 
     def all_runs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = until(lambda: self.try_get("/api/v1/runs?limit=500"), 60)["items"]
+        found: list[dict[str, Any]] = until(lambda: self.try_get("/api/v1/runs?limit=500"), self.patience)["items"]
         return found
 
     def history(self, *, settled: bool = False) -> History:

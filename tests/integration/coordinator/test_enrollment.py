@@ -30,6 +30,7 @@ from printfarm_coordinator.app.ports import Writing
 from printfarm_coordinator.app.trust import revoke_agent
 from printfarm_coordinator.domain.errors import RuleError
 from printfarm_coordinator.grpc_api.enrollment_service import ATTEMPTS
+from printfarm_coordinator.grpc_api.sweep import sweep_once
 from printfarm_rpc.channel import open_channel
 from printfarm_rpc.errors import Code, FarmError
 from printfarm_rpc.identity import Identity, PeerRole
@@ -340,6 +341,21 @@ async def test_an_expired_certificate_neither_connects_nor_renews(plane: Plane) 
     found = await plane.agent()
     assert found is not None
     assert found.certificate_generation == 1
+
+
+async def test_a_certificate_that_ends_under_an_open_stream_ends_it(plane: Plane) -> None:
+    """TLS would let it go on (5. H); the sweep does not."""
+    host = await plane.enrolled()
+    stream = await host.connect()
+    assert await sweep_once(plane.farm) == []
+    plane.clock.forward(25 * HOUR)
+    assert await sweep_once(plane.farm) == ["a1"]
+    assert await code_of(read_to_the_end(stream)) is Code.CERTIFICATE_EXPIRED
+
+
+async def read_to_the_end(stream: Any) -> None:
+    while await stream.read() is not grpc.aio.EOF:
+        pass
 
 
 async def test_a_bad_renewal_request_changes_nothing(plane: Plane) -> None:
