@@ -53,7 +53,7 @@ AGENT_ELSEWHERE = {
     "alarm": "needs hours: tests/unit/agent/test_execution.py",
     "late_start": "test_network.py::test_agent_held_up_between_the_look_at_its_clock_and_the_write",
     "refused": "a refused offer is one fact: test_printer_faults.py::test_a_printer_that_refuses_rests_and_is_asked_again",
-    "failed": "test_printer_faults.py::test_a_print_that_the_firmware_ends",
+    "emergency_stopped": "under a print it is journalled with the run's failed, whose name the failpoint then has",
     # As stages these are written together with a fact, whose name the failpoint then has.
     **dict.fromkeys(("printing", "done"), "always journalled with a fact"),
     "page": "a page without a run: nothing can be lost with it",
