@@ -101,6 +101,8 @@ class Observation:
     by_farm: bool | None = None
     # A fault that only a person may clear, such as thermal runaway.
     halted: bool = False
+    # Why the last print failed, as a stable word such as "printer_lost"; empty where the printer gives no reason.
+    failure_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,11 +94,11 @@ def load(path: Path) -> AgentSettings:
     return parse(_read(path))
 
 
-def load_printers(path: Path) -> tuple[PrinterSettings, ...]:
-    """The ``[[printer]]`` tables of a file that has nothing else. Raises WrongSettings."""
+def load_printers(path: Path, state_dir: Path) -> tuple[PrinterSettings, ...]:
+    """The ``[[printer]]`` tables of a file that has nothing else, for an agent of that folder. Raises WrongSettings."""
     given = _read(path)
     _known("", given, {"printer": list})
-    return _printers(given)
+    return tuple(_at_home(printer, state_dir / "printers") for printer in _printers(given))
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from printfarm_rpc.limits import START_MARGIN_SECONDS, START_TTL_SECONDS
 from . import wire
 from .driver import Capabilities, ConnectionLost, Driver, DriverError, Handle, Observation, ObservedState, Refused
 from .execution import (
+    ON_PRINTER,
     TRANSFERS,
     Abandon,
     Book,
@@ -265,8 +266,17 @@ class PrinterWorker:
         volume = said.get("volume_mm") or machine.volume_mm
         if self._limits.volume_mm is None and volume:
             self._limits = replace(self._limits, volume_mm=tuple(volume))
+        await self._recover()
         self.connected.set()
         await self._tell_abilities()
+
+    async def _recover(self) -> None:
+        """What an earlier process left on the printer, also where the printer's own state no longer names it."""
+        run = self.state.book.run
+        if run is None or run.stage not in ON_PRINTER | {Stage.STARTING, Stage.START_UNKNOWN}:
+            return
+        async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
+            self._give(Seen(await self._driver.recover(run.file_name, run.handle)))
 
     async def _tell_abilities(self) -> None:
         data = {"observed_state": self.shown, "abilities": self.abilities.SerializeToString()}

@@ -91,7 +91,7 @@ async def printing(driver: Driver, file: Path) -> None:
 async def failed(driver: Driver, code: str) -> Observation:
     seen = await until(driver, lambda seen: seen.ending is not None, patient=True)
     assert (seen.ending, seen.file_name) == (Ending.FAILED, NAME)
-    assert seen.message.startswith(code)
+    assert seen.failure_code == code
     return seen
 
 

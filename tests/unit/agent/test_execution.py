@@ -340,3 +340,12 @@ def test_the_ten_minutes_begin_anew_with_each_use() -> None:
         if times:
             break
     assert times == [1_102.0]
+
+
+def test_a_failed_print_is_told_with_the_printers_own_word() -> None:
+    failed = Observation(
+        ObservedState.IDLE, f"pf-{RUN}.gcode", Ending.FAILED, boot_count=1, message="why", failure_code="printer_lost"
+    )
+    _, effects = ex.step(_begun(), ex.Seen(failed), 101.0, RULES, "n")
+    [event] = [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events if e.kind == "failed"]
+    assert (event.data["code"], event.data["reason"]) == ("printer_lost", "why")

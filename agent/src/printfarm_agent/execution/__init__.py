@@ -21,6 +21,7 @@ from .taking import take
 from .turn import is_latched
 from .values import (
     IDLE_HEAT_SECONDS,
+    ON_PRINTER,
     TRANSFERS,
     Abandon,
     Book,
@@ -41,6 +42,7 @@ from .values import (
 
 __all__ = [
     "IDLE_HEAT_SECONDS",
+    "ON_PRINTER",
     "TRANSFERS",
     "Abandon",
     "Book",

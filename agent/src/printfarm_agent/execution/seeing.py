@@ -123,7 +123,8 @@ def _ended(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
         by_machine = seen.by_farm is False or (seen.by_farm is None and not (want and want.desire is Desire.CANCEL))
         return over(turn, run, fact("cancelled", run, by_machine=by_machine))
     if seen.ending is Ending.FAILED:
-        return fail(turn, run, "printer_error", seen.message or "the printer says that the print failed")
+        code = seen.failure_code or "printer_error"
+        return fail(turn, run, code, seen.message or "the printer says that the print failed")
     elapsed = seen.elapsed_seconds
     if elapsed is None:
         elapsed = now - turn.state.began_at if turn.state.began_at is not None else 0.0

@@ -109,7 +109,7 @@ def _real_printers(settings: StandaloneSettings) -> tuple[PrinterSettings, ...]:
     path = settings.printers_file
     if settings.printers is None and not path.exists():
         return ()
-    return load_printers(path)
+    return load_printers(path, settings.data_dir / "agent")
 
 
 def _agent_settings(

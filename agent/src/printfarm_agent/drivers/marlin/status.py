@@ -56,8 +56,8 @@ def from_json(given: Mapping[str, Any]) -> Status:
 
 
 def observation(status: Status) -> Observation:
-    """As the port wants it. A failed print's code leads its message."""
-    failed = status.ending is Ending.FAILED and status.code
+    """As the port wants it."""
+    failed = status.ending is Ending.FAILED
     return Observation(
         state=status.state,
         file_name=status.file_name,
@@ -70,7 +70,8 @@ def observation(status: Status) -> Observation:
         remaining_seconds=status.remaining_seconds,
         heaters=status.heaters,
         position_mm=status.position_mm,
-        message=f"{status.code}: {status.message}"[:256] if failed else status.message,
+        message=status.message,
+        failure_code=status.code if failed else "",
         boot_count=status.boot_count,
         print_number=status.print_number,
         filament_present=status.filament_present,

@@ -1,0 +1,79 @@
+"""The worker: what it asks a driver of, and when."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from printfarm_agent.driver import (
+    Capabilities,
+    Driver,
+    Ending,
+    Handle,
+    MachineIdentity,
+    Observation,
+    ObservedState,
+    PrinterConfig,
+)
+from printfarm_agent.execution import Book, LocalRun, Stage
+from printfarm_agent.files import Files
+from printfarm_agent.journal import Journal
+from printfarm_agent.settings import AgentSettings, PrinterSettings
+from printfarm_agent.telemetry import Telemetry
+from printfarm_agent.worker import PrinterWorker
+
+RUN = LocalRun("r1", "j1", 1, "a" * 64, 1, Stage.PRINTING, handle=Handle(1, {"job_id": 7}))
+
+
+@dataclass
+class Forgetful:
+    """A machine that names its last print only to one who asks for it by name."""
+
+    recovered: list[tuple[str, Handle | None]] = field(default_factory=list)
+
+    async def connect(self) -> tuple[MachineIdentity, Capabilities]:
+        return MachineIdentity(), Capabilities(can_pause=True, prints_autonomously=True)
+
+    async def observe(self) -> Observation:
+        return Observation(ObservedState.IDLE)
+
+    async def recover(self, name: str, handle: Handle | None) -> Observation:
+        self.recovered.append((name, handle))
+        return Observation(ObservedState.IDLE, name, Ending.COMPLETE, end_of_file=True, elapsed_seconds=9.0)
+
+    async def remove_file(self, name: str) -> None:
+        return
+
+
+async def events_of(tmp_path: Path, driver: Forgetful) -> list[str]:
+    """What a worker tells after its start, with that run in its journal."""
+    settings = PrinterSettings(PrinterConfig("p", {}), "forgetful")
+    agent = AgentSettings("c:1", (settings,), state_dir=tmp_path, observe_seconds=0.01, idle_observe_seconds=0.01)
+    with Journal(tmp_path / "journal.db", lambda: 0.0) as journal:
+        worker = PrinterWorker(
+            settings, agent, cast(Driver, driver), journal, Files(tmp_path / "files"), Telemetry(), "boot"
+        )
+        task = asyncio.create_task(worker.run())
+        try:
+            async with asyncio.timeout(20):
+                found: list[Any] = []
+                while not {"finished", "failed"} & set(found):
+                    await asyncio.sleep(0.01)
+                    found = [event.WhichOneof("fact") for event in journal.after(0, 99)]
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    return [str(kind) for kind in found]
+
+
+async def test_a_print_that_ended_while_the_agent_was_away_is_asked_for_by_name(tmp_path: Path) -> None:
+    """Without that it would be gone from the printer, and failed."""
+    with Journal(tmp_path / "journal.db", lambda: 0.0) as journal:
+        await journal.commit("p", Book(1, RUN), ())
+    driver = Forgetful()
+    kinds = await events_of(tmp_path, driver)
+    assert driver.recovered == [(RUN.file_name, RUN.handle)]
+    assert "finished" in kinds
+    assert "failed" not in kinds
