@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
+import struct
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,8 @@ import pytest
 
 from tests.support.control_plane import GCODE
 from tests.support.gateway import RawAnswer, TestedGateway, close, gateway_over, read_answer
+from tests.support.models import box_3mf, box_stl
+from tests.support.print_files import model_xml, three_mf, zipped
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 RECEIVE = "/api/v1/jobs/receive"
@@ -265,7 +268,40 @@ async def test_a_wrong_job_part_stores_no_file(gateway: TestedGateway) -> None:
     assert blobs(gateway) == before
 
 
-STL = b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\nendsolid x\n"
+STL = box_stl()
+BROKEN = {
+    "61-no-facet-closed": b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\nendsolid x\n",
+    "61-not-a-number": STL[:96] + struct.pack("<f", float("nan")) + STL[100:],
+    "62-no-archive": b"PK\x03\x04" + b"\x00" * 100,
+    "62-no-mesh": zipped({"[Content_Types].xml": "<Types/>", "3D/3dmodel.model": "<model/>"}),
+    "62-cut-off-xml": three_mf(model_xml()[:200]),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+async def test_a_broken_model_is_refused_when_it_arrives(gateway: TestedGateway, content: bytes) -> None:
+    before = blobs(gateway)
+    answer = await post_form(gateway, form("part.stl", content))
+    assert code_of(answer) == (422, "UNSUPPORTED_MEDIA")
+    assert "printfarm-slicer" not in answer.json()["detail"]
+    async with gateway.client() as client:
+        path = await begin(client, content)
+        assert (await append(client, path, 0, content)).status_code == 200
+        finished = await client.post(f"{path}/finish")
+        assert code_of(finished) == (422, "UNSUPPORTED_MEDIA")
+        assert finished.json()["detail"] == answer.json()["detail"]
+        assert finished.json()["errors"][0]["field"] == "file"
+        # Its bytes can never become right.
+        assert (await client.head(path)).headers["upload-offset"] == "0"
+    assert blobs(gateway) == before
+
+
+async def test_a_sound_model_is_stored(gateway: TestedGateway) -> None:
+    async with gateway.client() as client:
+        for content in (box_stl(3.0), box_3mf(3.0)):
+            path = await begin(client, content)
+            assert (await append(client, path, 0, content)).status_code == 200
+            assert (await client.post(f"{path}/finish")).status_code == 200
 
 
 @pytest.mark.parametrize(

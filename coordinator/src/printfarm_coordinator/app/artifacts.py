@@ -2,7 +2,7 @@
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from printfarm_files import Kind, Refused
 from printfarm_files.gcode import estimated_seconds
@@ -50,15 +50,13 @@ async def store_artifact(
             await incoming.write(chunk)
         received = await incoming.received()
         kind = check_received(received, expected_sha256)
+        await check_model(farm, received.sha256, kind, incoming.examine)
         await incoming.keep()
     return await record(farm, received, name, kind)
 
 
 def check_received(received: Received, expected_sha256: str) -> Kind:
-    """What the file claims to be. Raises CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA.
-
-    Whether a model is sound is for the worker that slices it to find out: no slicer is given what it has not read whole.
-    """
+    """What the file claims to be. Raises CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA."""
     if expected_sha256 and received.sha256 != expected_sha256:
         raise RuleError("CHECKSUM_MISMATCH", f"the bytes have SHA-256 {received.sha256}", field="sha256")
     try:
@@ -68,6 +66,21 @@ def check_received(received: Received, expected_sha256: str) -> Kind:
     if kind in _NOT_TAKEN:
         raise RuleError("UNSUPPORTED_MEDIA", f"the file is {_NOT_TAKEN[kind]}", field="file")
     return kind
+
+
+async def check_model(farm: Farm, sha256: str, kind: Kind, examine: Callable[[Kind], Awaitable[None]]) -> None:
+    """Reads a model whole, unless its bytes are known. Raises UNSUPPORTED_MEDIA with what is wrong with it.
+
+    The worker that slices it reads it again: no slicer is given what was not read whole where the slicer runs."""
+    if not kind.is_model:
+        return
+    async with farm.store.read() as look:
+        if await look.artifact(sha256) is not None:
+            return
+    try:
+        await examine(kind)
+    except Refused as error:
+        raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
 
 
 async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artifact:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from printfarm_files import Kind
+
 from ..domain.assignment import Candidate
 from ..domain.events import AuditEntry, DomainEvent, Scalar
 from ..domain.job import Job, JobState
@@ -434,6 +436,10 @@ class Incoming(Protocol):
         """After the last write."""
         ...
 
+    async def examine(self, kind: Kind) -> None:
+        """Reads a model whole, after the last write. Raises printfarm_files.Refused if it is broken."""
+        ...
+
     async def keep(self) -> None:
         """Synced to disk and visible under its digest, in one step."""
         ...
@@ -458,6 +464,10 @@ class Blobs(Protocol):
     async def sync_part(self, upload_id: str) -> None: ...
     async def receive_part(self, upload_id: str) -> Received:
         """Reads the whole part. Raises FileNotFoundError if there is none."""
+        ...
+
+    async def examine_part(self, upload_id: str, kind: Kind) -> None:
+        """Reads the part whole, as a model. Raises printfarm_files.Refused if it is broken."""
         ...
 
     async def receive_kept(self, sha256: str) -> Received | None:

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from printfarm_files import Kind
 
 from ..domain.errors import Invalid, RuleError
-from .artifacts import LARGEST_FILE_BYTES, check_received, check_sha256, display_name, record
+from .artifacts import LARGEST_FILE_BYTES, check_model, check_received, check_sha256, display_name, record
 from .farm import Caller, Farm, transact
 from .jobs import missing
 from .ports import Artifact, Received, Upload, Writing
@@ -173,6 +174,7 @@ async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind]:
     received = await farm.blobs.receive_part(upload.upload_id)
     try:
         kind = check_received(received, upload.sha256)
+        await check_model(farm, upload.sha256, kind, partial(farm.blobs.examine_part, upload.upload_id))
     except RuleError:
         # Its bytes can never become right: the client begins at 0 again.
         await farm.blobs.drop_part(upload.upload_id)

@@ -18,10 +18,12 @@ from typing import TypeVar
 
 import structlog
 
+from printfarm_files import Kind
 from printfarm_rpc.durability import end_process
 from printfarm_rpc.failpoints import failpoint
 
 from ...app.ports import Incoming, Received, StorageFull
+from .examining import Examiner
 
 _LOG = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -35,6 +37,7 @@ class ArtifactFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.examiner = Examiner()
         self._incoming = root / "incoming"
         self._uploads = root / "uploads"
         for folder in (root, self._incoming, self._uploads):
@@ -102,6 +105,9 @@ class ArtifactFolder:
     async def receive_part(self, upload_id: str) -> Received:
         return await asyncio.to_thread(_received, self._part(upload_id))
 
+    async def examine_part(self, upload_id: str, kind: Kind) -> None:
+        await self.examiner.examine(self._part(upload_id), kind)
+
     async def receive_kept(self, sha256: str) -> Received | None:
         path = self.path(sha256)
         try:
@@ -163,6 +169,9 @@ class _IncomingFile:
 
     async def received(self) -> Received:
         return Received(self._digest.hexdigest(), self._size, self._head, self._tail, self._has_nul)
+
+    async def examine(self, kind: Kind) -> None:
+        await self._folder.examiner.examine(self._path, kind)
 
     async def keep(self) -> None:
         await _guarded(self._keep)
