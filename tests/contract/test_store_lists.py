@@ -291,6 +291,27 @@ async def test_artifacts_are_listed_newest_first_in_pages(store: Store) -> None:
     assert {artifact.sha256 for artifact in named} == {names[0], names[3]}
 
 
+async def test_artifacts_are_found_by_name_and_kind(store: Store) -> None:
+    named = {"a": ("Bracket 50%.stl", "stl"), "b": ("bracket_50.gcode", "gcode"), "c": ("cube.stl", "stl")}
+    async with store.write("artifacts") as tx:
+        for age, (digit, (name, kind)) in enumerate(named.items()):
+            await tx.put_artifact(Artifact(digit * 64, 1, kind, name, 100 + age))
+
+    async def found(name: str = "", kind: str = "", after: tuple[int, str] | None = None) -> str:
+        async with store.read() as look:
+            page = await look.artifacts(10, after, name_contains=name, kind=kind)
+        return "".join(artifact.sha256[0] for artifact in page)
+
+    assert await found() == "cba"
+    assert await found("BRACKET") == "ba"
+    assert await found("50%") == "a"
+    assert await found("_") == "b"
+    assert await found(kind="stl") == "ca"
+    assert await found("bracket", "stl") == "a"
+    assert await found(kind="stl", after=(102, "c" * 64)) == "a"
+    assert await found(kind="3mf") == ""
+
+
 async def test_keys_and_people_are_listed_in_order(store: Store) -> None:
     async with store.write("people") as tx:
         for name, at in (("k3", 1), ("k1", 2), ("k2", 1)):

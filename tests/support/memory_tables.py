@@ -195,8 +195,12 @@ class MemoryReading:
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
         return [artifact for sha256, artifact in self._t.artifacts.items() if sha256 in sha256s]
 
-    async def artifacts(self, limit: int, after: tuple[int, str] | None) -> list[Artifact]:
-        return _page(self._t.artifacts.values(), "sha256", limit, after)
+    async def artifacts(
+        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
+    ) -> list[Artifact]:
+        part = name_contains.lower()
+        found = [a for a in self._t.artifacts.values() if part in a.display_name.lower() and kind in ("", a.kind)]
+        return _page(found, "sha256", limit, after)
 
     async def upload(self, upload_id: str) -> Upload | None:
         return self._t.uploads.get(upload_id)

@@ -299,6 +299,7 @@ def artifact(found: artifact_pb2.Artifact) -> JSON:
         "kind": artifact_pb2.ArtifactKind.Name(found.kind).removeprefix("ARTIFACT_KIND_").lower(),
         "name": found.display_name,
         "created_at": moment(found, "create_time"),
+        "estimated_seconds": found.estimated_seconds if found.HasField("estimated_seconds") else None,
     }
 
 

@@ -114,6 +114,12 @@ async def test_a_model_is_stored_as_what_it_is(plane: ControlPlane) -> None:
         assert found.kind == kind
 
 
+async def test_a_kind_that_there_is_none_of_is_refused(plane: ControlPlane) -> None:
+    client = plane.operator
+    error = await client.refused(client.artifacts.ListArtifacts, pb.ListArtifactsRequest(kind=99))  # type: ignore[arg-type]
+    assert (error.code, error.fields[0].field) == (Code.INVALID_ARGUMENT, "kind")
+
+
 async def test_a_chunk_has_a_cap(plane: ControlPlane) -> None:
     client = plane.operator
     exactly = (GCODE * 20_000)[:LARGEST_CHUNK_BYTES]

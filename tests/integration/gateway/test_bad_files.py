@@ -329,12 +329,42 @@ async def test_a_model_is_refused_where_nobody_slices(gateway: TestedGateway, na
     assert "printfarm-slicer" in answer.json()["detail"]
 
 
+async def test_files_are_found_by_name_and_kind_and_tell_their_time(gateway: TestedGateway) -> None:
+    silent = b"G28\nG1 X10 Y10 F1200\n"
+    timed = silent + b"; estimated printing time (normal mode) = 1h 1m 1s\n"
+    made = {"Sought.gcode": timed, "sought too.gcode": silent, "sought.stl": box_stl(4.0)}
+    async with gateway.client() as client:
+        for name, content in made.items():
+            path = await begin(client, content, name=name)
+            assert (await append(client, path, 0, content)).status_code == 200
+            assert (await client.post(f"{path}/finish")).status_code == 200
+
+        async def found(**asked: str) -> dict[str, float | None]:
+            answer = await client.get("/api/v1/files", params=asked)
+            assert answer.status_code == 200, answer.text
+            return {each["name"]: each["estimated_seconds"] for each in answer.json()["items"]}
+
+        assert await found(name="SOUGHT") == {"Sought.gcode": 3661.0, "sought too.gcode": None, "sought.stl": None}
+        assert await found(name="sought", kind="gcode") == {"Sought.gcode": 3661.0, "sought too.gcode": None}
+        assert await found(name="sought", kind="3mf") == {}
+        shown = await client.get(f"/api/v1/files/{hashlib.sha256(timed).hexdigest()}")
+        assert shown.json()["estimated_seconds"] == 3661.0
+
+
+async def test_filters_of_files_are_checked(gateway: TestedGateway) -> None:
+    async with gateway.client() as client:
+        for field, value in {"kind": "exe", "name": "n" * 201}.items():
+            answer = await client.get("/api/v1/files", params={field: value})
+            assert code_of(answer) == (422, "INVALID_ARGUMENT")
+            assert answer.json()["errors"][0]["field"] == field
+
+
 # -- resumable uploads
 
 
-async def begin(client: httpx.AsyncClient, content: bytes, sha256: str | None = None) -> str:
+async def begin(client: httpx.AsyncClient, content: bytes, sha256: str | None = None, name: str = "big.gcode") -> str:
     digest = sha256 or hashlib.sha256(content).hexdigest()
-    order = {"size_bytes": len(content), "sha256": digest, "name": "big.gcode"}
+    order = {"size_bytes": len(content), "sha256": digest, "name": name}
     answer = await client.post(UPLOADS, json=order)
     assert answer.status_code == 201, answer.text
     return str(answer.headers["location"])

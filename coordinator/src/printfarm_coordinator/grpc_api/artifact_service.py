@@ -85,8 +85,10 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         caller_of(_SERVICE + "ListArtifacts", context, request)
         size = page_size(request.page_size)
         after = place("artifacts", request.page_token)
+        kind = _kind(request.kind)
         async with self._farm.store.read() as look:
-            found = await look.artifacts(size + 1, (int(after[0]), str(after[1])) if after else None)
+            start = (int(after[0]), str(after[1])) if after else None
+            found = await look.artifacts(size + 1, start, name_contains=request.name_contains, kind=kind)
         page = found[:size]
         following = token("artifacts", page[-1].created_at, page[-1].sha256) if len(found) > size else ""
         return pb.ListArtifactsResponse(artifacts=map(convert.artifact, page), next_page_token=following)
@@ -129,6 +131,16 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         if found is None:
             raise missing("artifact", sha256[:64])
         return found
+
+
+def _kind(asked: int) -> str:
+    """As stored; empty for any. Raises FarmError INVALID_ARGUMENT for one that there is none of."""
+    if not asked:
+        return ""
+    for kind, number in convert.ARTIFACT_KINDS.items():
+        if number == asked:
+            return kind
+    raise invalid("kind", f"must be one of {', '.join(convert.ARTIFACT_KINDS)}")
 
 
 async def _append_chunks(

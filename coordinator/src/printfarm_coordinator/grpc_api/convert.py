@@ -83,6 +83,7 @@ def artifact(found: Artifact) -> artifact_pb2.Artifact:
         kind=ARTIFACT_KINDS[found.kind],
         display_name=found.display_name,
         create_time=timestamp(found.created_at),
+        estimated_seconds=found.estimated_seconds,
     )
 
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from printfarm.control.v1 import artifact_service_pb2 as pb
+from printfarm.model.v1 import artifact_pb2
 from printfarm_rpc.errors import Code, FarmError
 from printfarm_rpc.limits import CHUNK_BYTES
 
@@ -45,9 +46,17 @@ _OFFSET: dict[str, Any] = {
 
 
 @router.get("/files", response_model=schemas.Page[schemas.Artifact], responses=problems(), summary="List files")
-async def list_files(control: Control, who: Who, limit: Limit = 50, cursor: Cursor = "") -> Response:
-    """Newest first."""
-    request = pb.ListArtifactsRequest(page_size=limit, page_token=cursor)
+async def list_files(
+    control: Control,
+    who: Who,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+    name: Annotated[str, Query(max_length=200, description="part of the name")] = "",
+    kind: Annotated[schemas.FileKind | None, Query(description="by content")] = None,
+) -> Response:
+    """Newest first. Filtered by a part of the name and by kind."""
+    number = artifact_pb2.ArtifactKind.Value(f"ARTIFACT_KIND_{kind.upper()}" if kind else "ARTIFACT_KIND_UNSPECIFIED")
+    request = pb.ListArtifactsRequest(page_size=limit, page_token=cursor, name_contains=name, kind=number)
     try:
         found = await control.call(control.artifacts.ListArtifacts, request, who)
     except FarmError as error:
@@ -59,7 +68,7 @@ async def list_files(control: Control, who: Who, limit: Limit = 50, cursor: Curs
 
 @router.get("/files/{sha256}", response_model=schemas.Artifact, responses=problems(404), summary="Show a file's facts")
 async def show_file(sha256: Digest, control: Control, who: Who) -> Response:
-    """Its size and name."""
+    """Its size, kind and name, and how long it prints where the file says so."""
     found = await control.call(control.artifacts.GetArtifact, pb.GetArtifactRequest(sha256=sha256), who)
     return answer(views.artifact(found.artifact))
 

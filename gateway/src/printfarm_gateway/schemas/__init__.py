@@ -4,7 +4,7 @@ from .access import ApiKey, KeyOrder, Login, Me, NewApiKey, Refresh, Role, Token
 from .agents import DRAIN, Agent, DrainOrder, EnrollmentToken
 from .base import NO_REASON, Because, FieldError, Page, ProblemDocument, Strict
 from .farm import AuditEntry, Component, DetailedHealth, Event, Health, PrinterUtilization, Stats, Utilization
-from .files import Artifact, Upload, UploadOrder
+from .files import Artifact, FileKind, Upload, UploadOrder
 from .jobs import (
     AssignOrder,
     Estimate,
@@ -62,6 +62,7 @@ __all__ = [
     "EstimateOrder",
     "Event",
     "FieldError",
+    "FileKind",
     "Gates",
     "Health",
     "Heater",

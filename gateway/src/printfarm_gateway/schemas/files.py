@@ -1,6 +1,7 @@
 """Stored files, and uploads."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictInt, StrictStr
@@ -14,7 +15,16 @@ _ARTIFACT: JsonDict = {
     "kind": "gcode",
     "name": "bracket.gcode",
     "created_at": "2026-11-23T08:00:00Z",
+    "estimated_seconds": 5400.0,
 }
+
+
+class FileKind(StrEnum):
+    """By content."""
+
+    GCODE = "gcode"
+    STL = "stl"
+    THREE_MF = "3mf"
 
 
 class UploadOrder(Strict):
@@ -28,7 +38,7 @@ class UploadOrder(Strict):
 
 
 class Artifact(BaseModel):
-    """A stored file."""
+    """A stored file. ``estimated_seconds`` as its slicer reckons it: null where the file does not say, and for models."""
 
     model_config = example(_ARTIFACT)
 
@@ -37,6 +47,7 @@ class Artifact(BaseModel):
     kind: str
     name: str
     created_at: datetime | None
+    estimated_seconds: float | None
 
 
 class Upload(BaseModel):

@@ -205,11 +205,17 @@ class SqlReading(SqlSlicingReading):
         query = sa.select(tables.artifact).where(tables.artifact.c.sha256.in_(sha256s))
         return [rows.artifact_from(row) for row in await self._all(query)]
 
-    async def artifacts(self, limit: int, after: tuple[int, str] | None) -> list[Artifact]:
+    async def artifacts(
+        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
+    ) -> list[Artifact]:
         table = tables.artifact.c
         query = sa.select(tables.artifact).order_by(table.created_at.desc(), table.sha256.desc()).limit(limit)
         if after:
             query = query.where(sa.tuple_(table.created_at, table.sha256) < sa.tuple_(*after))
+        if name_contains:
+            query = query.where(table.display_name.icontains(name_contains, autoescape=True))
+        if kind:
+            query = query.where(table.kind == kind)
         return [rows.artifact_from(row) for row in await self._all(query)]
 
     async def upload(self, upload_id: str) -> Upload | None:

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!printfarm/model/v1/artifact.proto\x12\x12printfarm.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n\x08\x41rtifact\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .printfarm.model.v1.ArtifactKind\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*t\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_KIND_GCODE\x10\x01\x12\x15\n\x11\x41RTIFACT_KIND_STL\x10\x02\x12\x15\n\x11\x41RTIFACT_KIND_3MF\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!printfarm/model/v1/artifact.proto\x12\x12printfarm.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n\x08\x41rtifact\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .printfarm.model.v1.ArtifactKind\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x11\x65stimated_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_estimated_seconds*t\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_KIND_GCODE\x10\x01\x12\x15\n\x11\x41RTIFACT_KIND_STL\x10\x02\x12\x15\n\x11\x41RTIFACT_KIND_3MF\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'printfarm.model.v1.artifact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTKIND']._serialized_start=258
-  _globals['_ARTIFACTKIND']._serialized_end=374
+  _globals['_ARTIFACTKIND']._serialized_start=312
+  _globals['_ARTIFACTKIND']._serialized_end=428
   _globals['_ARTIFACT']._serialized_start=91
-  _globals['_ARTIFACT']._serialized_end=256
+  _globals['_ARTIFACT']._serialized_end=310
 # @@protoc_insertion_point(module_scope)
