@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from printfarm_agent.driver import DriverError, Ending, Handle, ObservedState, OutcomeUnknown, Refused
+from printfarm_agent.driver import DriverError, Ending, Handle, NothingToStop, ObservedState, OutcomeUnknown, Refused
 
 from .rig import Rig
 from .steps import AT_WORK, BUSY, PATIENCE_SECONDS, Bench, new_name, until
@@ -52,7 +52,7 @@ async def test_an_emergency_stop_waits_for_no_heating(bench: Bench) -> None:
 
 async def test_an_emergency_stop_may_be_repeated(bench: Bench) -> None:
     await bench.driver.emergency_stop()
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(Refused, NothingToStop):
         await bench.driver.emergency_stop()
     await _is_stopped(bench.rig)
 

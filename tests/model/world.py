@@ -133,7 +133,7 @@ class World:
         self.boots = 0
         self.questions: list[tuple[str, int, Any]] = []
         self.answers: list[tuple[str, str, Any]] = []
-        self.operations: list[tuple[str, str, ex.Do]] = []
+        self.operations: list[tuple[str, str, ex.Do | ex.EmergencyStop]] = []
         self.down: deque[tuple[str, ex.Wanted]] = deque()
         self.authorities: dict[str, tuple[str, str, float]] = {}
         self.started: Counter[str] = Counter()
@@ -233,6 +233,9 @@ class World:
                 for each in more:
                     if isinstance(each, ex.Commit):
                         self.commit(name, each)
+                    elif isinstance(each, ex.EmergencyStop):
+                        # A start is on its way: stopped again, later.
+                        self.operations.append((self.process.boot, name, each))
             else:
                 self.operations.append((self.process.boot, name, effect))
         self.process.states[name] = state
@@ -277,6 +280,10 @@ class World:
     def perform(self, index: int) -> None:
         boot, name, do = self.operations.pop(index)
         if boot != self.process.boot:
+            return
+        if isinstance(do, ex.EmergencyStop):
+            self.stop_machine(name)
+            self.feed(name, ex.Stopped(do.generation))
             return
         match do.operation:
             case ex.Operation.FETCH | ex.Operation.UPLOAD:

@@ -27,6 +27,10 @@ class Refused(DriverError):
     """The printer answered, and said no. Nothing moved."""
 
 
+class NothingToStop(DriverError):
+    """To an emergency stop alone: the machine proves that it stands still, and takes no further word."""
+
+
 class ConnectionLost(DriverError):
     """The printer cannot be reached. The command was not sent: nothing moved."""
 
@@ -195,7 +199,8 @@ class Driver(Protocol):
 
     async def emergency_stop(self) -> None:
         """Stops all motion and heat at once, on a way of its own. Returns only after it was written to the machine.
-        May be repeated, at any time, beside any other call."""
+        May be repeated, at any time, beside any other call. Raises NothingToStop; whatever else it raises, Refused as well, is
+        no stop, and it is called again."""
         ...
 
 

@@ -54,13 +54,24 @@ class _Acknowledged:
     sequence: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """What waits is numbered anew, above a sequence."""
+
+    sequence: int
+    done: Callable[[BaseException | None], None]
+
+
+_Work = _Entry | _Acknowledged | _Above
+
+
 class Journal:
     """Opened once per agent. Reads happen at start; after that only the writer thread touches the file."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path = path
         self._clock = clock
-        self._work: queue.SimpleQueue[_Entry | _Acknowledged | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._connection = _open(path)
         self.journal_id = self._meta("journal_id", str(uuid.uuid4()))
         self.max_sequence = self._highest()
@@ -104,12 +115,7 @@ class Journal:
 
     async def commit(self, printer_id: str, book: Book, events: Sequence[Event]) -> None:
         """Returns once the page and its events are on the disk. Raises OSError or sqlite3.Error if they are not."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def tell(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(_settle, done, error)
-
+        done, tell = self._told()
         self._work.put(_Entry(printer_id, book, tuple(events), tell))
         # A cancelled caller must not believe that nothing was written: it waits all the same.
         await asyncio.shield(done)
@@ -137,11 +143,23 @@ class Journal:
             made.append(event)
         return made
 
-    def skip_to(self, sequence: int) -> None:
-        """The coordinator has applied more than this journal knows of: it was restored from an older copy. Numbers are never
-        given twice, or new facts would be taken for repetitions."""
-        with self._lock:
-            self.max_sequence = max(self.max_sequence, sequence)
+    async def go_on_above(self, sequence: int) -> None:
+        """The coordinator has applied more than this journal knows of: it was restored from an older copy. What waits is
+        numbered anew, above, and nothing is numbered below any more: new facts must not be taken for repetitions."""
+        if sequence > self.max_sequence:
+            done, tell = self._told()
+            self._work.put(_Above(sequence, tell))
+            await asyncio.shield(done)
+
+    def _told(self) -> "tuple[asyncio.Future[None], Callable[[BaseException | None], None]]":
+        """A future for this loop, and what the writer thread settles it with."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(_settle, done, error)
+
+        return done, tell
 
     @property
     def acknowledged(self) -> int:
@@ -163,7 +181,7 @@ class Journal:
 
     def _write_for_ever(self) -> None:
         while (first := self._work.get()) is not None:
-            batch: list[_Entry | _Acknowledged] = [first]
+            batch: list[_Work] = [first]
             stop = False
             while len(batch) < _BATCH and not self._work.empty():
                 following = self._work.get()
@@ -175,9 +193,11 @@ class Journal:
             if stop:
                 return
 
-    def _write(self, batch: Sequence[_Entry | _Acknowledged]) -> None:
+    def _write(self, batch: Sequence[_Work]) -> None:
         fresh: list[tuple[int, bytes, float]] = []
         entries = [entry for entry in batch if isinstance(entry, _Entry)]
+        asked = [each for each in batch if not isinstance(each, _Acknowledged)]
+        moved: dict[int, int] = {}
         try:
             sequence = self.max_sequence
             self._connection.execute("BEGIN IMMEDIATE")
@@ -185,13 +205,16 @@ class Journal:
                 if isinstance(entry, _Acknowledged):
                     self._connection.execute("DELETE FROM event WHERE sequence <= ?", (entry.sequence,))
                     continue
+                if isinstance(entry, _Above):
+                    sequence = self._move(entry.sequence, sequence, moved, fresh)
+                    continue
                 self._put_page(entry)
                 for event in entry.events:
                     sequence += 1
                     payload = agent_event(entry.printer_id, event).SerializeToString()
                     fresh.append((sequence, payload, self._clock()))
             self._connection.executemany("INSERT INTO event VALUES (?, ?, ?)", fresh)
-            if fresh:
+            if sequence != self.max_sequence:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_sequence'", (str(sequence),))
             for entry in entries:
                 failpoint(f"before_journal.{_what(entry)}")
@@ -199,17 +222,36 @@ class Journal:
         except BaseException as error:
             end_if_fsync_failed(error)
             self._connection.rollback()
-            for entry in entries:
-                entry.done(error)
+            for each in asked:
+                each.done(error)
             return
         with self._lock:
             self.max_sequence = sequence
+            for old, new in moved.items():
+                if old in self._waiting:
+                    self._waiting[new] = self._waiting.pop(old)
             for number, payload, at in fresh:
                 self._waiting[number] = (payload, at)
                 self._bytes += len(payload)
         for entry in entries:
             failpoint(f"after_journal.{_what(entry)}")
-            entry.done(None)
+        for each in asked:
+            each.done(None)
+
+    def _move(self, above: int, sequence: int, moved: dict[int, int], fresh: list[tuple[int, bytes, float]]) -> int:
+        """Numbers what waits anew; returns the highest number then. ``fresh`` is what this batch has not written yet."""
+        if above <= sequence:
+            return sequence
+        rows = self._connection.execute("SELECT sequence FROM event ORDER BY sequence DESC").fetchall()
+        highest = above + len(rows)
+        for offset, (old,) in enumerate(rows):
+            # From the last to the first: no new number is an old one's.
+            self._connection.execute("UPDATE event SET sequence = ? WHERE sequence = ?", (highest - offset, old))
+            moved[old] = highest - offset
+        for place, (_, payload, at) in enumerate(fresh):
+            highest += 1
+            fresh[place] = (highest, payload, at)
+        return highest
 
     def _put_page(self, entry: _Entry) -> None:
         book = entry.book

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
@@ -19,7 +18,17 @@ from printfarm_rpc.failpoints import failpoint
 from printfarm_rpc.limits import START_MARGIN_SECONDS, START_TTL_SECONDS
 
 from . import wire
-from .driver import Capabilities, ConnectionLost, Driver, DriverError, Handle, Observation, ObservedState, Refused
+from .driver import (
+    Capabilities,
+    ConnectionLost,
+    Driver,
+    DriverError,
+    Handle,
+    NothingToStop,
+    Observation,
+    ObservedState,
+    Refused,
+)
 from .execution import (
     ON_PRINTER,
     TRANSFERS,
@@ -27,10 +36,10 @@ from .execution import (
     Book,
     Commit,
     Denied,
+    Described,
     Do,
     Done,
     EmergencyStop,
-    Event,
     Failed,
     Granted,
     Input,
@@ -60,6 +69,7 @@ from .telemetry import Telemetry
 
 _LOG = structlog.get_logger(__name__)
 _STOP_RETRY_SECONDS = 0.5
+_LONGEST_STOP_SECONDS = 60.0
 _COMMIT_RETRY_SECONDS = 1.0
 # A driver keeps its own deadlines; this one is for a driver that breaks that promise.
 _LONGEST_CALL_SECONDS = 900.0
@@ -254,6 +264,11 @@ class PrinterWorker:
             except (ConnectionLost, DriverError, TimeoutError) as error:
                 self.counts.driver_errors += 1
                 self._give(Unseen(str(error)))
+            except Exception:
+                # A driver that breaks its promise must not end the looks, and with them the watch over the heaters.
+                self.counts.driver_errors += 1
+                _LOG.exception("the driver failed unexpectedly", printer_id=self.printer_id)
+                self._give(Unseen("the driver failed unexpectedly"))
             self._progressed_at = time.monotonic()
             await self._pause_between_looks()
 
@@ -268,7 +283,7 @@ class PrinterWorker:
             self._limits = replace(self._limits, volume_mm=tuple(volume))
         await self._recover()
         self.connected.set()
-        await self._tell_abilities()
+        self._give(Described(self.abilities.SerializeToString()))
 
     async def _recover(self) -> None:
         """What an earlier process left on the printer, also where the printer's own state no longer names it."""
@@ -277,12 +292,6 @@ class PrinterWorker:
             return
         async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
             self._give(Seen(await self._driver.recover(run.file_name, run.handle)))
-
-    async def _tell_abilities(self) -> None:
-        data = {"observed_state": self.shown, "abilities": self.abilities.SerializeToString()}
-        if self._journal is not None and self.state.wanted is not None:
-            event = Event("printer_changed", data=MappingProxyType(data))
-            await self._commit(Commit(self.state.book, (event,)))
 
     async def _observe(self) -> None:
         async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
@@ -316,18 +325,21 @@ class PrinterWorker:
         """Beside whatever hangs. Told as done only once it was written to the machine."""
         self.counts.emergency_stops += 1
         try:
-            await self._driver.emergency_stop()
-        except Refused as refusal:
-            # It answered: it is stopped, or cannot be stopped further.
-            _LOG.warning("emergency stop refused", printer_id=self.printer_id, why=str(refusal))
-        except (DriverError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(_LONGEST_STOP_SECONDS):
+                await self._driver.emergency_stop()
+        except NothingToStop as word:
+            _LOG.warning("nothing to stop", printer_id=self.printer_id, why=str(word))
+        except Exception as error:
+            # Whatever it is, a stop that was not written is asked for again.
             self.counts.driver_errors += 1
-            _LOG.error("emergency stop not written", printer_id=self.printer_id, why=str(error))
+            _LOG.error("emergency stop not written", printer_id=self.printer_id, why=str(error) or type(error).__name__)
             await asyncio.sleep(_STOP_RETRY_SECONDS)
             self._give(StopFailed(effect.generation))
             if effect.generation == 0:
                 await self._stop(effect)
             return
+        if self.state.busy is Operation.START:
+            await asyncio.sleep(_STOP_RETRY_SECONDS)
         self._give(Stopped(effect.generation))
 
     async def _abandon(self, effect: Abandon) -> None:

@@ -15,6 +15,7 @@ from printfarm_agent.driver import (
     DriverError,
     Ending,
     Handle,
+    NothingToStop,
     Observation,
     ObservedState,
     OutcomeUnknown,
@@ -353,7 +354,7 @@ async def test_a_lost_cable_of_a_pi_is_an_error_that_clears(tmp_path: Path) -> N
 
 
 async def test_the_strongest_stop_is_a_cancel_and_says_when_there_is_none(buddy: Case) -> None:
-    with pytest.raises(Refused, match="no emergency stop"):
+    with pytest.raises(NothingToStop, match="no emergency stop"):
         await buddy.driver.emergency_stop()
     await buddy.begin(20.0)
     await buddy.driver.emergency_stop()

@@ -349,3 +349,28 @@ def test_a_failed_print_is_told_with_the_printers_own_word() -> None:
     _, effects = ex.step(_begun(), ex.Seen(failed), 101.0, RULES, "n")
     [event] = [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events if e.kind == "failed"]
     assert (event.data["code"], event.data["reason"]) == ("printer_lost", "why")
+
+
+def test_an_older_copy_of_the_journal_looks_before_it_does_anything() -> None:
+    """It says ACCEPTED; the coordinator says that it asked for authority, and may have started."""
+    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH))
+    started = ex.Wanted(1, replace(WANT.run, may_have_started=True)) if WANT.run else WANT
+    state, kinds = _walk(started, PRINTING, state=ex.reopened(state.book))
+    assert kinds == ["started"]
+    assert state.book.run is not None and state.book.run.stage is ex.Stage.PRINTING
+
+
+def test_a_stop_while_a_start_is_on_its_way_is_written_again_behind_it() -> None:
+    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    nonce = state.book.run.nonce if state.book.run else ""
+    state, _ = _walk(ex.Granted(nonce, 25.0), state=state)
+    assert state.busy is ex.Operation.START
+    state, effects = ex.step(state, STOPPED, 101.0, RULES, "n")
+    assert ex.EmergencyStop(1) in effects
+    state, effects = ex.step(state, ex.Stopped(1), 101.1, RULES, "n")
+    assert ex.EmergencyStop(1) in effects, "again"
+    assert state.book.stop_done == 0
+    state, _ = ex.step(state, ex.Done(ex.Operation.START, Handle(1, {})), 101.2, RULES, "n")
+    state, effects = ex.step(state, ex.Stopped(1), 101.3, RULES, "n")
+    facts = [event.kind for effect in effects if isinstance(effect, ex.Commit) for event in effect.events]
+    assert (state.book.stop_done, facts) == (1, ["emergency_stopped", "failed"])

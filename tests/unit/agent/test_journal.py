@@ -48,9 +48,27 @@ async def test_numbers_go_on_after_everything_was_acknowledged(tmp_path: Path) -
         journal.acknowledge(2)
     with Journal(tmp_path / "j.db", clock) as journal:
         assert journal.max_sequence == 2
-        journal.skip_to(9)
+        await journal.go_on_above(9)
         await journal.commit("p", page(2), (fact(3),))
         assert journal.after(0, 10)[0].sequence == 10
+
+
+async def test_an_older_copy_numbers_what_waits_anew(tmp_path: Path) -> None:
+    """Else new facts would be taken for repetitions, and forgotten unapplied."""
+    with Journal(tmp_path / "j.db", clock) as journal:
+        await journal.commit("p", page(1), (fact(1), fact(2), fact(3)))
+        await journal.go_on_above(500)
+        await journal.commit("p", page(2), (fact(4),))
+        # As the session does with what the coordinator has applied.
+        journal.acknowledge(500)
+        waiting = journal.after(500, 10)
+        assert [event.sequence for event in waiting] == [501, 502, 503, 504]
+        assert [event.run_id for event in waiting] == ["r1", "r2", "r3", "r4"]
+        await journal.go_on_above(502)
+        assert [event.sequence for event in journal.after(0, 10)] == [501, 502, 503, 504]
+    again = Journal(tmp_path / "j.db", clock)
+    assert again.max_sequence == 504
+    assert [event.sequence for event in again.after(0, 10)] == [501, 502, 503, 504]
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -15,8 +15,9 @@ from printfarm_agent.driver import (
     Observation,
     ObservedState,
     PrinterConfig,
+    Refused,
 )
-from printfarm_agent.execution import Book, LocalRun, Stage
+from printfarm_agent.execution import Book, LocalRun, Stage, Wanted
 from printfarm_agent.files import Files
 from printfarm_agent.journal import Journal
 from printfarm_agent.settings import AgentSettings, PrinterSettings
@@ -77,3 +78,48 @@ async def test_a_print_that_ended_while_the_agent_was_away_is_asked_for_by_name(
     assert driver.recovered == [(RUN.file_name, RUN.handle)]
     assert "finished" in kinds
     assert "failed" not in kinds
+
+
+@dataclass
+class Stubborn(Forgetful):
+    """Its first stops do not reach it; its first looks end in something that no driver may raise."""
+
+    tries: int = 0
+    looks: int = 0
+
+    async def emergency_stop(self) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise Refused("busy")
+        if self.tries == 2:
+            raise KeyError("a driver's mistake")
+
+    async def observe(self) -> Observation:
+        self.looks += 1
+        if self.looks < 3:
+            raise KeyError("a driver's mistake")
+        return Observation(ObservedState.IDLE)
+
+
+async def test_a_stop_is_written_until_it_is_and_looks_never_end(tmp_path: Path) -> None:
+    """A refusal is no stop (I10), and a driver's mistake blinds nobody (I23)."""
+    driver = Stubborn()
+    settings = PrinterSettings(PrinterConfig("p", {}), "stubborn")
+    agent = AgentSettings("c:1", (settings,), state_dir=tmp_path, observe_seconds=0.01, idle_observe_seconds=0.01)
+    with Journal(tmp_path / "journal.db", lambda: 0.0) as journal:
+        worker = PrinterWorker(
+            settings, agent, cast(Driver, driver), journal, Files(tmp_path / "files"), Telemetry(), "boot"
+        )
+        task = asyncio.create_task(worker.run())
+        worker.want(Wanted(1, stop_generation=1))
+        try:
+            async with asyncio.timeout(20):
+                kinds: list[Any] = []
+                while "emergency_stopped" not in kinds or driver.looks < 4:
+                    await asyncio.sleep(0.01)
+                    kinds = [event.WhichOneof("fact") for event in journal.after(0, 99)]
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    assert driver.tries == 3

@@ -16,7 +16,21 @@ anything, and whatever was STARTING at a restart is looked for on the printer, n
 """
 
 from .deciding import decide, why_not_start
-from .inputs import Denied, Done, Failed, Granted, Input, NoAnswer, Overheated, Seen, StopFailed, Stopped, Tick, Unseen
+from .inputs import (
+    Denied,
+    Described,
+    Done,
+    Failed,
+    Granted,
+    Input,
+    NoAnswer,
+    Overheated,
+    Seen,
+    StopFailed,
+    Stopped,
+    Tick,
+    Unseen,
+)
 from .taking import take
 from .turn import is_latched
 from .values import (
@@ -48,6 +62,7 @@ __all__ = [
     "Book",
     "Commit",
     "Denied",
+    "Described",
     "Desire",
     "Do",
     "Done",

@@ -124,6 +124,9 @@ def _go_on(turn: Turn, run: LocalRun, now: float, rules: Rules, nonce: str) -> T
     want = want_of(turn.state, run)
     if want is None:
         return _unwanted(turn, run, now, rules)
+    if want.may_have_started and run.stage in (Stage.FETCHING, Stage.ACCEPTED):
+        # It asked for authority, says the coordinator; this journal is an older copy. Only the printer can tell.
+        return turn.write_run(replace(run, stage=Stage.STARTING)).put(looked_since=None)
     if want.desire is Desire.CANCEL:
         return _cancel(turn, run, now, rules)
     if run.stage in BEFORE_START:

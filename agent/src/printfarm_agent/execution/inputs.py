@@ -84,8 +84,29 @@ class Overheated:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """The machine said what it is: ``Abilities`` of the schema, as bytes."""
+
+    abilities: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Input = Wanted | Seen | Unseen | Done | Failed | Granted | Denied | NoAnswer | Stopped | StopFailed | Overheated | Tick
+Input = (
+    Wanted
+    | Seen
+    | Unseen
+    | Done
+    | Failed
+    | Granted
+    | Denied
+    | NoAnswer
+    | Stopped
+    | StopFailed
+    | Overheated
+    | Described
+    | Tick
+)

@@ -4,7 +4,20 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ..driver import Handle, ObservedState
-from .inputs import Denied, Done, Failed, Granted, Input, NoAnswer, Overheated, Seen, StopFailed, Stopped, Unseen
+from .inputs import (
+    Denied,
+    Described,
+    Done,
+    Failed,
+    Granted,
+    Input,
+    NoAnswer,
+    Overheated,
+    Seen,
+    StopFailed,
+    Stopped,
+    Unseen,
+)
 from .seeing import handle_text, report_state, take_seen
 from .turn import RETRY_SECONDS, Turn, fail, over, still_needed
 from .values import BEFORE_START, Desire, EmergencyStop, Event, Operation, Rules, Stage, State, Wanted, fact
@@ -33,6 +46,8 @@ def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
             return turn.put(stopping=0)
         case Overheated(reason):
             return _take_overheated(turn, reason)
+        case Described(abilities):
+            return _take_described(turn, abilities)
         case _:
             return turn
 
@@ -116,6 +131,9 @@ def _take_stopped(turn: Turn, generation: int) -> Turn:
         turn = turn.put(stopping=0)
     if generation <= state.book.stop_done:
         return turn
+    if state.busy is Operation.START:
+        # The command to start may reach the machine behind the stop: it is stopped again once that is over.
+        return turn
     stopped = Event("emergency_stopped", data=MappingProxyType({"emergency_stop_generation": generation}))
     turn = turn.write(stopped, stop_done=generation)
     run = turn.state.book.run
@@ -124,6 +142,14 @@ def _take_stopped(turn: Turn, generation: int) -> Turn:
     if run.stage in BEFORE_START:
         return over(turn, run, fact("never_started", run, code="emergency_stop", reason="the printer was stopped"))
     return fail(turn, run, "emergency_stop", "the printer was stopped by a person")
+
+
+def _take_described(turn: Turn, abilities: bytes) -> Turn:
+    """Hello tells them first; what is found out later follows."""
+    if turn.state.wanted is None:
+        return turn
+    data = {"observed_state": turn.state.reported[0] or ObservedState.OFFLINE.value, "abilities": abilities}
+    return turn.write(Event("printer_changed", data=MappingProxyType(data)))
 
 
 def _take_overheated(turn: Turn, reason: str) -> Turn:

@@ -63,7 +63,7 @@ class Session:
         """Until the stream ends; raises what ended it."""
         self._sent = self._acknowledged = welcome.last_applied_sequence
         if self._journal is not None:
-            self._journal.skip_to(welcome.last_applied_sequence)
+            await self._journal.go_on_above(welcome.last_applied_sequence)
             self._journal.acknowledge(welcome.last_applied_sequence)
         self._facts.set()
         period, lease = seconds(welcome.heartbeat_period), seconds(welcome.lease)

@@ -75,8 +75,10 @@ async def greet(farm: Farm, greeting: Greeting, lease_us: int) -> Welcome:
             await tx.append_events([DomainEvent("agent.facts_lost", agent.agent_id, "coordinator", {"facts": lost})])
         await tx.append_events(_connection_events(before, agent, greeting, tx.now))
         is_new_journal = before.journal_id not in ("", greeting.journal_id)
+        # The same journal with fewer facts than were applied is an older copy of it.
+        is_older = before.journal_id == greeting.journal_id and greeting.journal_max_sequence < applied
         for said in greeting.printers:
-            report = replace(said.report, journal_lost=is_new_journal, facts_lost=lost > 0)
+            report = replace(said.report, journal_lost=is_new_journal or is_older, facts_lost=lost > 0)
             await _greet_printer(farm, tx, agent, replace(said, report=report))
         named = {said.printer_id for said in greeting.printers}
         for printer in await tx.printers(agent.agent_id):

@@ -58,4 +58,4 @@ def may_have_started(run: Run) -> bool:
     if run.state is not RunState.UNCONFIRMED:
         return run.state.may_have_started
     known_before = run.unconfirmed_from in BEFORE_AUTHORITY and run.bed_token is None
-    return not known_before or run.reason_code == "database_behind"
+    return not known_before or run.reason_code in ("database_behind", "start_unknown")

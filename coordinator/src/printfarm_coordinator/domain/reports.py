@@ -6,11 +6,15 @@ from .job import Job
 from .print_file import print_file_of
 from .printer import Bed, BedState, Printer
 from .refusals import REFUSED_FILE
-from .run import EXECUTING, EndEvidence, Fact, RunState, is_verified_end, next_state
+from .run import EXECUTING, JOURNAL_LOST, EndEvidence, Fact, RunState, is_verified_end, next_state
 from .slice import Slice, ended, entered, fenced_printer, job_event, occupied_by, printer_event, uncertain_after
 
 FIRST_BACKOFF_US = 10_000_000
 LONGEST_BACKOFF_US = 600_000_000
+
+
+# What an agent concludes from its journal alone. Where that is lost, only the printer's word counts, or a person's (I10).
+_FROM_THE_JOURNAL = frozenset({Fact.ACCEPTED, Fact.REFUSED, Fact.NEVER_STARTED, Fact.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Report:
 def apply_report(held: Slice, report: Report, now: int, new_token: str) -> Slice:
     """The run after the fact; unchanged if the fact says nothing new. ``new_token`` is used if the bed is given back."""
     target = next_state(held.run.state, report.fact)
-    if target is None:
+    if target is None or (held.run.reason_code == JOURNAL_LOST and report.fact in _FROM_THE_JOURNAL):
         return held
     if target.is_active:
         return _go_on(held, report, target, now)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from .desired import may_have_started
 from .events import DomainEvent
 from .printer import Bed, BedState, Printer, PrinterState
-from .run import BEFORE_AUTHORITY, Run, RunState
-from .slice import Slice, entered, printer_event
+from .run import BEFORE_AUTHORITY, JOURNAL_LOST, Run, RunState
+from .slice import Slice, entered, printer_event, uncertain_after
 
 # A database restored from a backup is behind its agents; so far it is believed and caught up with. Beyond, it is an attack
 # or a fault, and catching up would burn epochs for ever.
@@ -99,11 +100,15 @@ def greet_run(held: Slice, report: PrinterReport, now: int) -> Slice:
         return held
     if (held.printer.epoch > run.epoch or report.facts_lost) and run.state is not RunState.UNCONFIRMED:
         why = "the agent knows more than the database: its last changes were lost"
-        return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code="database_behind", reason=why)
-    if report.journal_lost and run.state.may_have_started and run.state is not RunState.UNCONFIRMED:
+        # An authority may be among them, and with it the bed's token: spent, and clear in these rows (I11).
+        doubted = replace(held, printer=replace(held.printer, bed=uncertain_after(run, now)))
+        return entered(doubted, RunState.UNCONFIRMED, now, run.agent_id, code="database_behind", reason=why)
+    if report.journal_lost and may_have_started(run):
         why = "the agent lost its journal: only the printer, or a person, can tell"
-        return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code="journal_lost", reason=why)
-    if run.state is not RunState.UNCONFIRMED or run.reason_code == "database_behind":
+        if run.state is not RunState.UNCONFIRMED:
+            return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code=JOURNAL_LOST, reason=why)
+        return replace(held, run=replace(run, reason_code=JOURNAL_LOST, reason=why, updated_at=now))
+    if run.state is not RunState.UNCONFIRMED or run.reason_code in ("database_behind", JOURNAL_LOST):
         return held
     target = _proven_state(run, report)
     return held if target is None else entered(held, target, now, run.agent_id)

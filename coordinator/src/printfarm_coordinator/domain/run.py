@@ -66,6 +66,9 @@ class Fact(StrEnum):
     LATE_START = "late_start"
 
 
+# Why a run is unconfirmed whose agent's journal is new, or older than what it has told before.
+JOURNAL_LOST = "journal_lost"
+
 # A printer that prints is believed even where the row was never authorised: a restored database may have lost that.
 _NOT_YET_PRINTING = BEFORE_AUTHORITY | {RunState.AUTHORISED, RunState.STARTING, RunState.UNCONFIRMED}
 

@@ -7,6 +7,7 @@ import pytest
 
 from printfarm_coordinator.domain.job import Job, JobState, Requirements
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Printer, PrinterState
+from printfarm_coordinator.domain.reports import Report, apply_report
 from printfarm_coordinator.domain.reunion import (
     LARGEST_BELIEVED_LEAD,
     LocalStage,
@@ -14,7 +15,7 @@ from printfarm_coordinator.domain.reunion import (
     greet_printer,
     greet_run,
 )
-from printfarm_coordinator.domain.run import ACTIVE, Run, RunState
+from printfarm_coordinator.domain.run import ACTIVE, Fact, Run, RunState
 from printfarm_coordinator.domain.slice import Slice
 
 NOW = 500
@@ -154,6 +155,19 @@ def test_a_database_that_forgot_a_stop_learns_it_and_keeps_it_latched() -> None:
 def test_a_database_that_forgot_facts_trusts_no_active_row(state: RunState) -> None:
     after = greet_run(held(state), report(facts_lost=True), NOW)
     assert (after.run.state, after.run.reason_code) == (RunState.UNCONFIRMED, "database_behind")
+    # Its authority may be forgotten with the token that it spent (I11).
+    assert (after.printer.bed.state, after.printer.bed.token) == (BedState.UNKNOWN, None)
+
+
+@pytest.mark.parametrize("stage", [LocalStage.ACCEPTED, LocalStage.AUTHORISING])
+def test_an_older_copy_of_a_journal_proves_nothing(stage: LocalStage) -> None:
+    """The run may print; what such an agent concludes from its journal gives nothing free (I10)."""
+    before = held(RunState.UNCONFIRMED, RunState.PRINTING, bed_token="token", started_at=3)
+    after = greet_run(before, report(stage, journal_lost=True), NOW)
+    assert (after.run.state, after.run.reason_code) == (RunState.UNCONFIRMED, "journal_lost")
+    for fact in (Fact.ACCEPTED, Fact.REFUSED, Fact.NEVER_STARTED, Fact.CANCELLED):
+        assert apply_report(after, Report(fact), NOW, "new") == after
+    assert apply_report(after, Report(Fact.STARTED), NOW, "new").run.state is RunState.PRINTING
 
 
 def test_a_database_behind_its_agent_trusts_no_row() -> None:

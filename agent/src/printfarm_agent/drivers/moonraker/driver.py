@@ -19,6 +19,7 @@ from ...driver import (
     Driver,
     Handle,
     MachineIdentity,
+    NothingToStop,
     Observation,
     ObservedState,
     OutcomeUnknown,
@@ -203,7 +204,7 @@ class MoonrakerDriver:
         # Not M112, which Moonraker would queue behind whatever runs.
         answer = await self._ask("POST", "/printer/emergency_stop", peer=self._emergency)
         if answer.status == 503:
-            raise Refused("Klipper is not connected: its board stops by itself")
+            raise NothingToStop("Klipper is not connected: its board stops by itself")
         if answer.status != 200:
             raise OutcomeUnknown(f"Moonraker answered {answer.status} to the emergency stop")
 

@@ -170,7 +170,6 @@ class OctoPrintDriver:
         if answer.status == 409:
             raise Refused("OctoPrint has no connection to the printer")
         if answer.status != 204:
-            # Refused would mean that it stands still.
             raise OutcomeUnknown(f"OctoPrint answered {answer.status} to the emergency stop")
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from ...driver import (
     DriverError,
     Handle,
     MachineIdentity,
+    NothingToStop,
     Observation,
     OutcomeUnknown,
     PrinterConfig,
@@ -253,7 +254,7 @@ class PrusaLinkDriver:
     async def emergency_stop(self) -> None:
         look = protocol.look(_told(await self._emergency.ask("GET", "/api/v1/status")))
         if look.job is None:
-            raise Refused("PrusaLink has no emergency stop, and nothing prints that could be cancelled")
+            raise NothingToStop("PrusaLink has no emergency stop, and nothing prints that could be cancelled")
         if self._memory is not None and self._memory.job_id == look.job.job_id:
             self._memory = replace(self._memory, cancel_asked=True)
         taken(await self._emergency.ask("DELETE", f"/api/v1/job/{look.job.job_id}"), _NO_CHANGE)

@@ -63,6 +63,6 @@ class NearConnection(aiosqlite.Connection):
             return False
         if name == "close":
             return True
-        statement = args[0] if args else ""
+        statement = args[0] if args and isinstance(args[0], str) else ""
         # A deferred BEGIN takes no lock.
         return statement == "BEGIN" or (self._is_near and not statement.startswith("BEGIN"))
