@@ -1,9 +1,10 @@
 """Certificates that end while a print goes on: the machine notices nothing, the agent says why, a person enrols it anew."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from printfarm_coordinator.adapters.ca.authority import Authority
 from printfarm_coordinator.app import enroll
@@ -22,6 +23,9 @@ def test_a_certificate_that_expired_stops_no_print_and_says_so(tmp_path: Path, m
         with monkeypatch.context() as patch:
             patch.setattr(enroll, "_lifetime", lambda: timedelta(seconds=1))
             farm.enrol("a1", farm.folder / "agent", authority)
+        pem = (farm.folder / "agent" / "credentials" / "certificate.pem").read_bytes()
+        end = x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc
+        until(lambda: datetime.now(UTC) > end, why="it is over")
         farm.agent.start()
         # Its own look at the certificate tells, where the handshake would only be "Socket closed".
         until(lambda: "certificate.pem expired at" in farm.agent.log(), why="the agent says what is wrong")
