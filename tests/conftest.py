@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterator
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -18,6 +19,9 @@ from tests.support.redis import RedisServer
 
 # As every program does, before gRPC is imported.
 require_tls_13()
+# No test fails because the machine was busy.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 REQUIRED = {name for name in os.environ.get("PRINTFARM_REQUIRE", "").split(",") if name}
 _SETTLE_SECONDS = 2.0
 
