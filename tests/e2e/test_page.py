@@ -122,6 +122,12 @@ def test_a_viewer_sees_and_cannot_touch(page: Page, farm: RealFarm) -> None:
 
 def test_what_failed_says_why_and_a_waiting_job_says_what_it_waits_for(page: Page, farm: RealFarm) -> None:
     log_in(page, farm.key)
+    # The printer may have been stopped before: a person resets the machine, and says that its bed is clear.
+    farm.printers.admin("reset", 1)
+    farm.printers.admin("clear_plate", 1)
+    until(lambda: (farm.try_get("/api/v1/printers/p1") or {}).get("state") == "idle", why="it is there again")
+    farm.post("/api/v1/printers/p1/release")
+    farm.post("/api/v1/printers/p1/bed/clear")
     hot = farm.submit("too hot", gcode=GCODE.replace(b"S200", b"S999"), requirements={"printer_ids": ["p1"]})
     farm.submit("vase", requirements={"min_build_volume": {"x_mm": 1, "y_mm": 1, "z_mm": 900}})
     why = "M104 asks 999 C of the hotend; at most 300 is allowed here"
