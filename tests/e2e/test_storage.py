@@ -44,8 +44,6 @@ def big_gcode(size: int, seed: int) -> bytes:
     return GCODE + b"; %d\n" % seed + b";" + b"x" * (size - len(GCODE)) + b"\n"
 
 
-# In `make test-all`: on a busy machine the gateway has answered 500 once, which is a defect that is not understood yet.
-@pytest.mark.slow
 def test_a_full_disk_of_files_is_507_and_leaves_nothing(farm: RealFarm) -> None:
     before = stored(farm)
     job = {"file": ("big.gcode", big_gcode(12 * MIB, 1)), "job": (None, '{"name": "big"}', "application/json")}
