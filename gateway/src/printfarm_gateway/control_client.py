@@ -100,13 +100,14 @@ class ControlClient:
         self, method: Callable[..., Any], requests: AsyncIterator[Any], principal: Principal | None = None
     ) -> Any:
         """A stream of requests, one answer. Raises FarmError, or what the iterator raised."""
-        failure: list[BaseException] = []
+        failure: list[Exception] = []
 
         async def guarded() -> AsyncIterator[Any]:
             try:
                 async for request in requests:
                     yield request
-            except BaseException as error:
+            except Exception as error:
+                # A cancellation is none: gRPC ends the sending so when the answer has come before its end.
                 failure.append(error)
                 raise
 
