@@ -13,7 +13,8 @@ from pathlib import Path
 
 from printfarm_coordinator.adapters.sql.migrate import migrate
 from printfarm_coordinator.adapters.sql.store import SqlStore
-from printfarm_coordinator.app.ports import Agent, Artifact
+from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.ports import Agent
 from printfarm_coordinator.domain.assignment import Candidate, choose
 from printfarm_coordinator.domain.job import Job, Requirements
 from printfarm_coordinator.domain.printer import Printer

@@ -15,8 +15,9 @@ from printfarm_coordinator.adapters.sql.migrate import migrate
 from printfarm_coordinator.adapters.sql.store import SqlStore
 from printfarm_coordinator.app import access, uploads
 from printfarm_coordinator.app.farm import Caller, Farm
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.janitor import forget_once, note_key_uses_once
-from printfarm_coordinator.app.ports import Artifact, Role
+from printfarm_coordinator.app.ports import Role
 from printfarm_coordinator.domain.errors import RuleError
 from tests.support.control_plane import HOUR, ManualClock
 

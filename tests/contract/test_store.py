@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.ports import (
     Agent,
     AlreadyExists,
     ApiKey,
-    Artifact,
     EnrollmentToken,
     Remembered,
     Role,

@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from printfarm_coordinator.adapters.sql.writing import audit_hash
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.ports import (
     ApiKey,
-    Artifact,
     EnrollmentToken,
     JobFilter,
     Remembered,

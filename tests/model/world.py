@@ -14,7 +14,8 @@ from printfarm_agent import execution as ex
 from printfarm_agent.driver import Ending, Handle, Observation, ObservedState
 from printfarm_coordinator.app import assign, authorise, expire, jobs, leading, printers, report, runs, sessions, submit
 from printfarm_coordinator.app.farm import Caller, Farm
-from printfarm_coordinator.app.ports import Agent, Artifact, Role
+from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.ports import Agent, Role
 from printfarm_coordinator.app.report import AgentEvent, EmergencyStopDone, PrinterSeen
 from printfarm_coordinator.domain.authority import AuthorityRequest
 from printfarm_coordinator.domain.desired import Desired

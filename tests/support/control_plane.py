@@ -249,4 +249,5 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
         for channel in plane.channels:
             await channel.close()
         await server.stop(None)
+        await blobs.close()
         await store.close()

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from printfarm_coordinator.adapters.sql.reading import FORGOTTEN
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.ports import (
     Agent,
     AlreadyExists,
     ApiKey,
-    Artifact,
     EnrollmentToken,
     Remembered,
     StaleWrite,
@@ -29,6 +29,7 @@ from printfarm_coordinator.app.ports import (
 )
 from printfarm_coordinator.app.slicing_ports import SlicerWorker
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
+from printfarm_coordinator.domain.file_facts import StoredFacts
 from printfarm_coordinator.domain.job import Job
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
@@ -286,6 +287,11 @@ class MemoryWriting(MemoryReading):
 
     async def put_artifact(self, artifact: Artifact) -> None:
         self._t.artifacts.setdefault(artifact.sha256, artifact)
+
+    async def put_file_facts(self, found: StoredFacts) -> None:
+        known = self._t.facts.get(found.sha256)
+        if found.sha256 in self._t.artifacts and (known is None or known.reader_version <= found.reader_version):
+            self._t.facts[found.sha256] = found
 
     async def put_upload(self, upload: Upload) -> None:
         self._t.uploads[upload.upload_id] = upload

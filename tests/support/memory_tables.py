@@ -7,10 +7,10 @@ from typing import Any
 
 from printfarm_coordinator.adapters.sql.reading import FORGOTTEN
 from printfarm_coordinator.adapters.sql.writing import audit_hash
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.ports import (
     Agent,
     ApiKey,
-    Artifact,
     EnrollmentToken,
     JobFilter,
     Remembered,
@@ -23,6 +23,7 @@ from printfarm_coordinator.app.ports import (
 from printfarm_coordinator.app.slicing_ports import SlicerWorker
 from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.events import AuditEntry
+from printfarm_coordinator.domain.file_facts import StoredFacts
 from printfarm_coordinator.domain.job import Job, parts_owed
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
@@ -40,6 +41,7 @@ class Tables:
     printers: dict[str, Printer] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    facts: dict[str, StoredFacts] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
@@ -190,7 +192,8 @@ class MemoryReading:
         return rows[::-1][:limit]
 
     async def artifact(self, sha256: str) -> Artifact | None:
-        return self._t.artifacts.get(sha256)
+        found = self._t.artifacts.get(sha256)
+        return found if found and found.deleted_at is None else None
 
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
         return [artifact for sha256, artifact in self._t.artifacts.items() if sha256 in sha256s]
@@ -199,8 +202,19 @@ class MemoryReading:
         self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
     ) -> list[Artifact]:
         part = name_contains.lower()
-        found = [a for a in self._t.artifacts.values() if part in a.display_name.lower() and kind in ("", a.kind)]
+        found = [a for a in self._kept() if part in a.display_name.lower() and kind in ("", a.kind)]
         return _page(found, "sha256", limit, after)
+
+    def _kept(self) -> list[Artifact]:
+        return [artifact for artifact in self._t.artifacts.values() if artifact.deleted_at is None]
+
+    async def file_facts(self, sha256s: Sequence[str]) -> dict[str, StoredFacts]:
+        return {sha256: found for sha256, found in self._t.facts.items() if sha256 in sha256s}
+
+    async def unread_files(self, reader_version: int, limit: int, but: Collection[str] = ()) -> list[Artifact]:
+        versions = {sha256: found.reader_version for sha256, found in self._t.facts.items()}
+        unread = [a for a in self._kept() if versions.get(a.sha256, 0) < reader_version and a.sha256 not in but]
+        return sorted(unread, key=lambda artifact: -artifact.created_at)[:limit]
 
     async def upload(self, upload_id: str) -> Upload | None:
         return self._t.uploads.get(upload_id)

@@ -10,7 +10,8 @@ import pytest
 
 from printfarm_coordinator.adapters.sql.migrate import migrate
 from printfarm_coordinator.adapters.sql.store import SqlStore
-from printfarm_coordinator.app.ports import Agent, Artifact, Store, Writing
+from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.ports import Agent, Store, Writing
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
 from printfarm_coordinator.domain.job import Job, JobState, Requirements
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState

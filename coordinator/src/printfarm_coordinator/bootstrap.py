@@ -37,6 +37,7 @@ from .adapters.sql.migrate import migrate
 from .adapters.sql.store import SqlStore
 from .app.assign import AssignFigures, assign_for_ever
 from .app.expire import expire_for_ever
+from .app.facts import read_facts_for_ever
 from .app.farm import Farm
 from .app.heartbeats import Heartbeats
 from .app.janitor import tidy_for_ever
@@ -95,7 +96,9 @@ async def open_coordinator(settings: CoordinatorSettings) -> AsyncGenerator[Runn
         stack.push_async_callback(store.close)
         await migrate(store.engine)
         bus = await _open_bus(stack, settings)
-        farm = Farm(store, bus, ArtifactFolder(settings.artifacts), TimeOrderedIds())
+        blobs = ArtifactFolder(settings.artifacts)
+        stack.push_async_callback(blobs.close)
+        farm = Farm(store, bus, blobs, TimeOrderedIds())
         metrics = Metrics()
         leadership = Leadership(uuid.uuid4().hex, lambda leads: _led(farm, metrics, leads=leads))
         yield await _open_parts(stack, settings, farm, authority, files, metrics, leadership)
@@ -198,6 +201,7 @@ def _works(
         "lead": lambda: lead_for_ever(farm, leadership),
         "assign": lambda: assign_for_ever(farm, leadership, figures),
         "prepare": lambda: prepare_for_ever(farm, leadership),
+        "facts": lambda: read_facts_for_ever(farm, leadership),
         "expire": lambda: expire_for_ever(farm, leadership, times.lease_us),
         "relay": lambda: relay_for_ever(farm, leadership, metrics.observe_events),
         "heartbeats": lambda: heartbeats.flush_for_ever(farm, times.lease_us),

@@ -5,6 +5,6 @@ This module and ``safety`` need the standard library alone. What reads meshes, s
 """
 
 from .errors import Refused
-from .facts import Bounds, FileFacts, Kind, Thumbnail, Tool, Warned
+from .facts import READER_VERSION, Bounds, FileFacts, Kind, Thumbnail, Tool, Warned
 
-__all__ = ["Bounds", "FileFacts", "Kind", "Refused", "Thumbnail", "Tool", "Warned"]
+__all__ = ["READER_VERSION", "Bounds", "FileFacts", "Kind", "Refused", "Thumbnail", "Tool", "Warned"]

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 Point = tuple[float, float, float]
+# Grows when the readers find more, or other facts: what an older one read is then read anew.
+READER_VERSION = 1
 
 
 class Kind(StrEnum):

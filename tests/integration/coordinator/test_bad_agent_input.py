@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from printfarm.agent.v1 import agent_service_pb2 as pb
 from printfarm.model.v1 import printer_pb2, telemetry_pb2
-from printfarm_coordinator.app.ports import Artifact
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.domain.job import Job, JobState, Requirements
 from printfarm_coordinator.domain.printer import PrinterState
 from printfarm_coordinator.domain.reunion import LARGEST_BELIEVED_LEAD

@@ -10,8 +10,9 @@ from printfarm.model.v1 import job_pb2
 from printfarm.slicer.v1 import slicing_service_pb2 as pb
 from printfarm.slicer.v1 import slicing_service_pb2_grpc as rpc
 from printfarm_coordinator.app.farm import transact
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.leading import Leadership
-from printfarm_coordinator.app.ports import Artifact, Writing
+from printfarm_coordinator.app.ports import Writing
 from printfarm_coordinator.app.prepare import prepare_once
 from printfarm_coordinator.app.slicing import CLAIM_US
 from printfarm_coordinator.domain.printer import Abilities

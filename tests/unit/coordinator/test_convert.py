@@ -13,7 +13,8 @@ from printfarm.agent.v1 import agent_service_pb2
 from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, profile_service_pb2, run_service_pb2
 from printfarm.model.v1 import artifact_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
 from printfarm.slicer.v1 import slicing_service_pb2
-from printfarm_coordinator.app.ports import Agent, Artifact, Role, StoredEvent
+from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.ports import Agent, Role, StoredEvent
 from printfarm_coordinator.domain.events import DomainEvent
 from printfarm_coordinator.domain.job import JobState, Requirements
 from printfarm_coordinator.domain.printer import Abilities, BedState, PrinterState

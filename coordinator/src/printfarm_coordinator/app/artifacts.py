@@ -10,7 +10,8 @@ from printfarm_files.kinds import kind_of
 
 from ..domain.errors import Invalid, RuleError
 from .farm import Farm, transact
-from .ports import Artifact, Received, Writing
+from .file_ports import Artifact
+from .ports import Received, Writing
 
 LARGEST_FILE_BYTES = 2 << 30
 _NOT_TAKEN = {
@@ -93,4 +94,6 @@ async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artif
         await tx.put_artifact(made)
         return await tx.artifact(received.sha256) or made
 
-    return await transact(farm, "artifact", work)
+    artifact = await transact(farm, "artifact", work)
+    farm.hints.files.set()
+    return artifact

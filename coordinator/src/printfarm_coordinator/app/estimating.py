@@ -15,7 +15,8 @@ from ..domain.print_file import PrintFile
 from ..domain.printer import Obstacle, Printer, mismatches
 from ..domain.slicing import Slicing
 from .farm import Caller, Farm, transact
-from .ports import AlreadyExists, Artifact, Reading, Writing
+from .file_ports import Artifact
+from .ports import AlreadyExists, Reading, Writing
 from .prepare import order_slicing
 from .submit import JobOrder, check_order, check_slicing, job_of
 from .workshop import workshop_for

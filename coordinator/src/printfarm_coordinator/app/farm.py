@@ -67,6 +67,8 @@ class Hints:
         self.assign = asyncio.Event()
         self.relay = asyncio.Event()
         self.prepare = asyncio.Event()
+        # A file came in.
+        self.files = asyncio.Event()
         self._slicers: set[asyncio.Event] = set()
         self._watchers: set[asyncio.Event] = set()
         self._sessions: dict[str, Session] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from printfarm_files import Kind
+from printfarm_files import FileFacts, Kind
 
 from ..domain.assignment import Candidate
 from ..domain.events import AuditEntry, DomainEvent, Scalar
@@ -17,6 +17,7 @@ from ..domain.job import Job, JobState
 from ..domain.printer import Printer
 from ..domain.run import Run, RunState
 from ..domain.slice import Slice
+from .file_ports import FileReading, FileWriting
 from .slicing_ports import SlicingReading, SlicingWriting
 
 
@@ -84,18 +85,6 @@ class StoredAudit:
     request_id: str
     created_at: int
     hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """An immutable file, named by its SHA-256."""
-
-    sha256: str
-    size_bytes: int
-    kind: str
-    display_name: str
-    created_at: int
-    estimated_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +178,7 @@ class RunFilter:
     states: tuple[RunState, ...] = ()
 
 
-class Reading(SlicingReading, Protocol):
+class Reading(FileReading, SlicingReading, Protocol):
     """A consistent look at the database. ``now`` is its clock at the beginning, in microseconds."""
 
     now: int
@@ -251,14 +240,6 @@ class Reading(SlicingReading, Protocol):
         """Newest first."""
         ...
 
-    async def artifact(self, sha256: str) -> Artifact | None: ...
-    async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]: ...
-    async def artifacts(
-        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
-    ) -> list[Artifact]:
-        """Newest first, after a creation time and digest. Empty filters ask nothing."""
-        ...
-
     async def upload(self, upload_id: str) -> Upload | None: ...
     async def open_uploads(self) -> list[Upload]:
         """Neither finished nor expired."""
@@ -279,7 +260,7 @@ class Reading(SlicingReading, Protocol):
     async def runs_without_verdict(self) -> int: ...
 
 
-class Writing(Reading, SlicingWriting, Protocol):
+class Writing(Reading, FileWriting, SlicingWriting, Protocol):
     """A writing transaction: all or nothing. Every ``lock_*`` keeps other writers off those rows until it ends.
 
     A ``save_*`` writes only if the row still has the version that was read, and raises StaleWrite else. Rows are locked in the
@@ -346,10 +327,6 @@ class Writing(Reading, SlicingWriting, Protocol):
         ...
 
     async def remembered(self, client: str, key: str) -> Remembered | None: ...
-    async def put_artifact(self, artifact: Artifact) -> None:
-        """Does nothing if it is there: artifacts are immutable."""
-        ...
-
     async def put_upload(self, upload: Upload) -> None: ...
     async def delete_upload(self, upload_id: str) -> None: ...
     async def lock_api_key(self, key_id: str) -> ApiKey | None: ...
@@ -421,6 +398,10 @@ class StorageFull(Exception):
     """There is no room. Nothing half-written is visible."""
 
 
+class NotRead(Exception):
+    """Nothing is known of the file for now: whoever reads it was stopped. Another time it may be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """What came in: its digest, its length, and its first and last bytes for a look at what it is."""
@@ -477,6 +458,10 @@ class Blobs(Protocol):
 
     async def receive_kept(self, sha256: str) -> Received | None:
         """Reads a whole artifact again; None if it is not there."""
+        ...
+
+    async def read_facts(self, sha256: str, kind: Kind) -> FileFacts:
+        """All that is known of an artifact. Raises printfarm_files.Refused where nothing can be; NotRead, FileNotFoundError."""
         ...
 
     async def keep_part(self, upload_id: str, sha256: str) -> None:

@@ -9,8 +9,9 @@ from ..domain import slicing as rules
 from ..domain.errors import Invalid, RuleError
 from ..domain.slicing import FAILURES, Slicing, SlicingResult
 from .farm import Farm, transact
+from .file_ports import Artifact
 from .jobs import missing
-from .ports import Artifact, Writing
+from .ports import Writing
 from .slicing_ports import SlicerWorker
 from .workshop import WORKER_ALIVE_US
 

@@ -7,7 +7,8 @@ from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORIT
 from ..domain.setup import Catalogue
 from ..domain.slice import job_event
 from .farm import Caller, Farm, transact
-from .ports import AlreadyExists, Artifact, Reading, Remembered, Writing
+from .file_ports import Artifact
+from .ports import AlreadyExists, Reading, Remembered, Writing
 from .workshop import WORKER_KNOWN_US
 
 DEFAULT_RETRIES = 3

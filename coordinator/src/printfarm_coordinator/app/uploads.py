@@ -12,8 +12,9 @@ from printfarm_files import Kind
 from ..domain.errors import Invalid, RuleError
 from .artifacts import LARGEST_FILE_BYTES, check_model, check_received, check_sha256, display_name, record
 from .farm import Caller, Farm, transact
+from .file_ports import Artifact
 from .jobs import missing
-from .ports import Artifact, Received, Upload, Writing
+from .ports import Received, Upload, Writing
 
 UPLOAD_LIFETIME_US = 24 * 3_600_000_000
 MOST_OPEN_UPLOADS = 100

@@ -11,8 +11,9 @@ from printfarm_rpc.serving import Context
 from ..app import uploads as cases
 from ..app.artifacts import store_artifact
 from ..app.farm import Caller, Farm
+from ..app.file_ports import Artifact
 from ..app.jobs import missing
-from ..app.ports import Artifact, Role
+from ..app.ports import Role
 from ..domain.errors import RuleError
 from . import convert
 from .authorize import caller_of

@@ -12,7 +12,8 @@ from printfarm.model.v1 import artifact_pb2, event_pb2, job_pb2, printer_pb2, ru
 from printfarm.slicer.v1 import slicing_service_pb2
 from printfarm_rpc.errors import invalid
 
-from ..app.ports import Agent, ApiKey, Artifact, Role, StoredEvent, User
+from ..app.file_ports import Artifact
+from ..app.ports import Agent, ApiKey, Role, StoredEvent, User
 from ..app.telemetry import Sample
 from ..domain.estimate import Outlook
 from ..domain.job import Job, JobState, Requirements

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2
 
 from ..app.farm import Farm
-from ..app.ports import Artifact, Reading
+from ..app.file_ports import Artifact
+from ..app.ports import Reading
 from ..app.workshop import workshop_for
 from ..domain.estimate import Outlook, outlook
 from ..domain.job import Job, parts_owed

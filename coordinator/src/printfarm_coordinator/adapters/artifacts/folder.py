@@ -18,12 +18,13 @@ from typing import TypeVar
 
 import structlog
 
-from printfarm_files import Kind
+from printfarm_files import FileFacts, Kind
 from printfarm_rpc.durability import end_process
 from printfarm_rpc.failpoints import failpoint
 
 from ...app.ports import Incoming, Received, StorageFull
 from .examining import Examiner
+from .reader import FileReader
 
 _LOG = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -38,10 +39,15 @@ class ArtifactFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.examiner = Examiner()
+        self._reader = FileReader()
         self._incoming = root / "incoming"
         self._uploads = root / "uploads"
         for folder in (root, self._incoming, self._uploads):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def close(self) -> None:
+        """Ends the processes that read for it."""
+        await self._reader.close()
 
     def path(self, sha256: str) -> Path:
         """Where an artifact lies, or would lie. Only digits and letters of a digest ever become a path."""
@@ -107,6 +113,9 @@ class ArtifactFolder:
 
     async def examine_part(self, upload_id: str, kind: Kind) -> None:
         await self.examiner.examine(self._part(upload_id), kind)
+
+    async def read_facts(self, sha256: str, kind: Kind) -> FileFacts:
+        return await self._reader.facts(self.path(sha256).absolute(), kind)
 
     async def receive_kept(self, sha256: str) -> Received | None:
         path = self.path(sha256)

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from ...app.ports import (
     Agent,
     ApiKey,
-    Artifact,
     JobFilter,
     RunFilter,
     StoredAudit,
@@ -22,6 +21,7 @@ from ...domain.printer import Printer
 from ...domain.refusals import REFUSED_FILE
 from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
+from .files import SqlFileReading
 from .slicing import SqlSlicingReading
 from .statements import by_key
 
@@ -40,9 +40,7 @@ _CANDIDATES = sa.select(
 ).join(tables.agent, _AGENT.agent_id == tables.printer.c.agent_id)
 
 
-_JOB, _RUN, _PRINTER, _AGENT_ROW, _ARTIFACT = map(
-    by_key, (tables.job, tables.run, tables.printer, tables.agent, tables.artifact)
-)
+_JOB, _RUN, _PRINTER, _AGENT_ROW = map(by_key, (tables.job, tables.run, tables.printer, tables.agent))
 
 
 def _waiting() -> sa.Select[Any]:
@@ -73,7 +71,7 @@ def _waiting() -> sa.Select[Any]:
 _WAITING = _waiting()
 
 
-class SqlReading(SqlSlicingReading):
+class SqlReading(SqlFileReading, SqlSlicingReading):
     """The ``Reading`` port on one connection inside one transaction."""
 
     async def job(self, job_id: str) -> Job | None:
@@ -196,27 +194,6 @@ class SqlReading(SqlSlicingReading):
         if subject_id:
             query = query.where(table.subject_id == subject_id)
         return [rows.audit_from(row) for row in await self._all(query)]
-
-    async def artifact(self, sha256: str) -> Artifact | None:
-        row = await self._one(_ARTIFACT, {"key": sha256})
-        return rows.artifact_from(row) if row else None
-
-    async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
-        query = sa.select(tables.artifact).where(tables.artifact.c.sha256.in_(sha256s))
-        return [rows.artifact_from(row) for row in await self._all(query)]
-
-    async def artifacts(
-        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
-    ) -> list[Artifact]:
-        table = tables.artifact.c
-        query = sa.select(tables.artifact).order_by(table.created_at.desc(), table.sha256.desc()).limit(limit)
-        if after:
-            query = query.where(sa.tuple_(table.created_at, table.sha256) < sa.tuple_(*after))
-        if name_contains:
-            query = query.where(table.display_name.icontains(name_contains, autoescape=True))
-        if kind:
-            query = query.where(table.kind == kind)
-        return [rows.artifact_from(row) for row in await self._all(query)]
 
     async def upload(self, upload_id: str) -> Upload | None:
         row = await self._one(sa.select(tables.upload).where(tables.upload.c.upload_id == upload_id))

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
-from ...app.ports import Agent, ApiKey, Artifact, Role, StoredAudit, StoredEvent, Upload, User
+from ...app.ports import Agent, ApiKey, Role, StoredAudit, StoredEvent, Upload, User
 from ...domain.events import AuditEntry, DomainEvent
 from ...domain.job import Job, JobState, Requirements
 from ...domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState
@@ -121,11 +121,6 @@ def audit_from(row: Row) -> StoredAudit:
     """An audit row from its columns."""
     entry = AuditEntry(**_own_fields(AuditEntry, row))
     return StoredAudit(row["sequence"], entry, row["request_id"], row["created_at"], row["hash"])
-
-
-def artifact_from(row: Row) -> Artifact:
-    """An artifact from its columns."""
-    return Artifact(**_own_fields(Artifact, row))
 
 
 def upload_from(row: Row) -> Upload:

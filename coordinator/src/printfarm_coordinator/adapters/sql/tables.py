@@ -41,6 +41,38 @@ artifact = sa.Table(
     sa.Column("display_name", sa.Text, nullable=False),
     sa.Column("estimated_seconds", sa.Double),
     _time("created_at"),
+    _time("deleted_at", nullable=True),
+    # Its bytes are gone: what deleted it has come to its end.
+    _time("erased_at", nullable=True),
+    # Of the newest reader that has read it.
+    _count("facts_version"),
+)
+sa.Index(
+    "ix_artifact_unread",
+    artifact.c.facts_version,
+    artifact.c.created_at,
+    sqlite_where=sa.text("deleted_at IS NULL"),
+    postgresql_where=sa.text("deleted_at IS NULL"),
+)
+sa.Index(
+    "ix_artifact_to_erase",
+    artifact.c.deleted_at,
+    sqlite_where=sa.text("deleted_at IS NOT NULL AND erased_at IS NULL"),
+    postgresql_where=sa.text("deleted_at IS NOT NULL AND erased_at IS NULL"),
+)
+
+file_facts = sa.Table(
+    "file_facts",
+    metadata,
+    sa.Column("sha256", sa.Text, sa.ForeignKey("artifact.sha256"), primary_key=True),
+    sa.Column("reader_version", sa.BigInteger, nullable=False),
+    _time("read_at"),
+    _text("reason"),
+    sa.Column("facts", sa.JSON(none_as_null=True)),
+    # What files are looked for by, as the facts have it; materials as ``|pla|petg|``.
+    _text("slicer"),
+    _text("printer_model"),
+    _text("materials"),
 )
 
 job = sa.Table(

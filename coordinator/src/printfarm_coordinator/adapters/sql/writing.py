@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from ...app.ports import (
     Agent,
     ApiKey,
-    Artifact,
     EnrollmentToken,
     Remembered,
     StaleWrite,
@@ -27,6 +26,7 @@ from ...domain.printer import Printer
 from ...domain.run import Run
 from ...domain.slice import Slice
 from . import rows, tables
+from .files import SqlFileWriting
 from .reading import FORGOTTEN, SqlReading
 from .slicing import SqlSlicingWriting
 from .statements import by_key
@@ -51,7 +51,7 @@ _ADVANCE = sa.update(tables.agent).where(tables.agent.c.agent_id == sa.bindparam
 _APPEND_EVENT = _appended()
 
 
-class SqlWriting(SqlReading, SqlSlicingWriting):
+class SqlWriting(SqlReading, SqlFileWriting, SqlSlicingWriting):
     """The ``Writing`` port. On SQLite the transaction is the only writer; on PostgreSQL rows are locked one by one."""
 
     request_id = ""
@@ -236,10 +236,6 @@ class SqlWriting(SqlReading, SqlSlicingWriting):
         mine = (table.c.client == client) & (table.c.key == key)
         row = await self._one(sa.select(table.c.body_sha256, table.c.subject_id).where(mine))
         return Remembered(**row) if row else None
-
-    async def put_artifact(self, artifact: Artifact) -> None:
-        insert = self._dialect.insert(tables.artifact).values(asdict(artifact))
-        await self._connection.execute(insert.on_conflict_do_nothing())
 
     async def put_upload(self, upload: Upload) -> None:
         await self._put(tables.upload, asdict(upload))
