@@ -1,10 +1,19 @@
 """What is kept of files, over every store."""
 
-from printfarm_coordinator.app.file_ports import Artifact
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from printfarm_coordinator.adapters.sql.store import SqlStore
+from printfarm_coordinator.app.file_ports import Artifact, FileFilter, FileNeed
 from printfarm_coordinator.app.ports import Store
 from printfarm_coordinator.domain.file_facts import FactsState, StoredFacts, materials, state_of
+from printfarm_coordinator.domain.job import JobState
+from printfarm_coordinator.domain.run import RunState
+from printfarm_coordinator.domain.slicing import Slicing, SlicingKey, SlicingState
 from printfarm_files import Bounds, FileFacts, Kind, Tool, Warned
-from tests.support.stores import undone
+from tests.support.stores import SHA, a_job, a_run, furnish, look_at, offer, undone
 
 FULL = FileFacts(
     kind=Kind.GCODE,
@@ -106,3 +115,172 @@ def test_materials_are_those_that_a_tool_uses() -> None:
     assert materials(FileFacts(Kind.GCODE, 1, tools=(Tool(0), Tool(1, "PLA", weight_g=1.0), Tool(2, "PLA")))) == (
         "PLA",
     )
+
+
+async def test_files_are_found_by_what_they_tell(store: Store) -> None:
+    await put_files(store, "a", "b", "c", "d")
+    told = {
+        "a": FULL,
+        "b": FileFacts(Kind.GCODE, 1, slicer="OrcaSlicer", printer_model="X1_Carbon 100%", tools=(Tool(0, "PETG-CF"),)),
+        "c": None,
+    }
+    async with store.write("facts") as tx:
+        for digit, facts in told.items():
+            await tx.put_file_facts(StoredFacts(digit * 64, 1, 5, facts))
+
+    async def found(**wanted: str) -> str:
+        async with store.read() as look:
+            return "".join(artifact.sha256[0] for artifact in await look.artifacts(FileFilter(9, **wanted)))
+
+    assert await found() == "dcba"
+    assert await found(slicer="SLICER") == "ba"
+    assert await found(slicer="orca") == "b"
+    assert await found(printer_model="mk4") == "a"
+    assert await found(printer_model="100%") == "b"
+    assert await found(printer_model="_") == "b"
+    # A whole word, of a tool that the file uses.
+    assert (await found(material="pla"), await found(material="PVA"), await found(material="PETG")) == ("a", "a", "")
+    assert (await found(material="petg-cf"), await found(material="|")) == ("b", "")
+    assert await found(slicer="slicer", material="PLA", name_contains="A.G", kind="gcode") == "a"
+
+
+async def test_a_deleted_file_is_a_record_and_nothing_else(store: Store) -> None:
+    await put_files(store, "a", "b")
+    async with store.write("delete") as tx:
+        assert await tx.lock_artifact("a" * 64) is not None
+        await tx.delete_artifact("a" * 64)
+        deleted_at = tx.now
+    async with store.read() as look:
+        assert await look.artifact("a" * 64) is None
+        assert [found.sha256[0] for found in await look.artifacts(FileFilter(9))] == ["b"]
+        assert [found.sha256[0] for found in await look.unread_files(1, 9)] == ["b"]
+        [record] = await look.artifacts_named(["a" * 64])
+        assert record == Artifact("a" * 64, 10, "gcode", "a.gcode", 100, deleted_at=deleted_at)
+        assert await look.files_to_erase(9) == ["a" * 64]
+    async with store.write("erased") as tx:
+        assert await tx.hold_artifact("a" * 64) is None
+        assert await tx.hold_artifact("?") is None
+        assert await tx.lock_artifact("a" * 64) == record
+        await tx.note_erased("a" * 64)
+    async with store.read() as look:
+        assert await look.files_to_erase(9) == []
+
+
+async def test_a_file_that_comes_again_is_there_again(store: Store) -> None:
+    await put_files(store, "a")
+    async with store.write("facts") as tx:
+        await tx.put_file_facts(StoredFacts("a" * 64, 1, 5, FULL))
+        await tx.delete_artifact("a" * 64)
+    again = Artifact("a" * 64, 10, "gcode", "newer.gcode", 500, 61.5)
+    async with store.write("revive") as tx:
+        await tx.put_artifact(again)
+        assert await tx.artifact("a" * 64) is None
+        await tx.revive_artifact(again)
+        assert await tx.hold_artifact("a" * 64) == again
+    async with store.read() as look:
+        assert await look.artifact("a" * 64) == again
+        assert await look.files_to_erase(9) == []
+        # The same bytes tell the same.
+        assert await look.unread_files(1, 9) == []
+        assert state_of((await look.file_facts(["a" * 64])).get("a" * 64)) is FactsState.KNOWN
+    # Deleted once more, it is erased once more.
+    async with store.write("delete") as tx:
+        await tx.note_erased("a" * 64)
+        await tx.delete_artifact("a" * 64)
+    async with store.read() as look:
+        assert await look.files_to_erase(9) == ["a" * 64]
+
+
+def a_slicing(model: str, state: SlicingState, result: str | None = None) -> Slicing:
+    ended = None if state is SlicingState.RUNNING else 7
+    key = SlicingKey(model, f"{state}{result}", 1, "prusaslicer", "2.5")
+    return Slicing(f"s-{state}", key, (), {}, 1, 1, state=state, result_sha256=result, ended_at=ended)
+
+
+async def needs(store: Store, sha256: str) -> list[FileNeed]:
+    async with store.read() as look:
+        return await look.needs_of_file(sha256)
+
+
+async def test_what_needs_a_file(store: Store) -> None:
+    await furnish(store)
+    await put_files(store, "1", kind="stl")
+    await put_files(store, "2", "3")
+    model, result = "1" * 64, "2" * 64
+    assert await needs(store, SHA) == [FileNeed("job", "j1")]
+    # An open job of a model needs the model, and what it was sliced to.
+    job = a_job("j2", artifact_sha256=model, needs_slicing=True, prepared=False)
+    async with store.write("slice") as tx:
+        await tx.add_slicing(a_slicing(model, SlicingState.RUNNING))
+        await tx.add_slicing(a_slicing(model, SlicingState.DONE, result))
+        await tx.add_job(job)
+        assert [task.slicing_id for task in await tx.slicings_to(result)] == ["s-done"]
+    assert await needs(store, model) == [FileNeed("job", "j2"), FileNeed("slicing", "s-running")]
+    assert await needs(store, result) == [FileNeed("job", "j2")]
+    assert await needs(store, "3" * 64) == []
+    # When it is over, only what is under way needs anything.
+    async with store.write("over") as tx:
+        seen = await tx.lock_job("j2")
+        assert seen is not None
+        await tx.save_job(seen, replace(seen, state=JobState.COMPLETED, ended_at=9))
+    assert await needs(store, model) == [FileNeed("slicing", "s-running")]
+    assert await needs(store, result) == []
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["named by the run", "the job's"])
+async def test_a_run_needs_its_file_when_its_job_is_over(store: Store, own: bool) -> None:
+    await furnish(store)
+    await put_files(store, "2")
+    printed = "2" * 64 if own else SHA
+    await offer(store, a_run(artifact_sha256="2" * 64 if own else ""))
+    async with store.write("over") as tx:
+        job = await tx.lock_job("j1")
+        assert job is not None
+        await tx.save_job(job, replace(job, state=JobState.COMPLETED, ended_at=9))
+    assert await needs(store, printed) == [FileNeed("run", "r1")]
+    held = await look_at(store, "r1")
+    assert held is not None
+    async with store.write("ended") as tx:
+        await tx.save_slice(held, replace(held, run=replace(held.run, state=RunState.FINISHED, ended_at=9)))
+    assert await needs(store, printed) == []
+
+
+async def test_a_new_job_and_a_delete_wait_for_each_other(postgresql: SqlStore) -> None:
+    """Who comes second sees what the first did: there is never a job of a file that is gone."""
+    await furnish(postgresql)
+    await put_files(postgresql, "2", "3")
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def submitting(sha256: str) -> None:
+        async with postgresql.write("submit") as tx:
+            assert await tx.hold_artifact(sha256)
+            held.set()
+            await go_on.wait()
+            await tx.add_job(a_job("j2", artifact_sha256=sha256))
+
+    async def deleting(sha256: str) -> list[FileNeed]:
+        async with postgresql.write("delete") as tx:
+            assert await tx.lock_artifact(sha256)
+            held.set()
+            found = await tx.needs_of_file(sha256)
+            await go_on.wait()
+            if not found:
+                await tx.delete_artifact(sha256)
+            return found
+
+    first = asyncio.ensure_future(submitting("2" * 64))
+    await held.wait()
+    second = asyncio.ensure_future(deleting("2" * 64))
+    await asyncio.wait([second], timeout=0.2)
+    go_on.set()
+    await first
+    assert await second == [FileNeed("job", "j2")]
+
+    held.clear()
+    go_on.clear()
+    late = asyncio.ensure_future(deleting("3" * 64))
+    await held.wait()
+    go_on.set()
+    async with postgresql.write("submit") as tx:
+        assert await tx.hold_artifact("3" * 64) is None
+    assert await late == []

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from printfarm_coordinator.adapters.sql.writing import audit_hash
-from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.file_ports import Artifact, FileFilter
 from printfarm_coordinator.app.ports import (
     ApiKey,
     EnrollmentToken,
@@ -282,7 +282,7 @@ async def test_artifacts_are_listed_newest_first_in_pages(store: Store) -> None:
     found: list[str] = []
     after = None
     async with store.read() as look:
-        while page := await look.artifacts(2, after):
+        while page := await look.artifacts(FileFilter(2, after)):
             found += [artifact.sha256 for artifact in page]
             after = (page[-1].created_at, page[-1].sha256)
         named = await look.artifacts_named([names[0], names[3], "unknown"])
@@ -299,7 +299,7 @@ async def test_artifacts_are_found_by_name_and_kind(store: Store) -> None:
 
     async def found(name: str = "", kind: str = "", after: tuple[int, str] | None = None) -> str:
         async with store.read() as look:
-            page = await look.artifacts(10, after, name_contains=name, kind=kind)
+            page = await look.artifacts(FileFilter(10, after, name, kind))
         return "".join(artifact.sha256[0] for artifact in page)
 
     assert await found() == "cba"

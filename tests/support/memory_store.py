@@ -288,6 +288,21 @@ class MemoryWriting(MemoryReading):
     async def put_artifact(self, artifact: Artifact) -> None:
         self._t.artifacts.setdefault(artifact.sha256, artifact)
 
+    hold_artifact = MemoryReading.artifact
+
+    async def lock_artifact(self, sha256: str) -> Artifact | None:
+        return self._t.artifacts.get(sha256)
+
+    async def delete_artifact(self, sha256: str) -> None:
+        self._t.artifacts[sha256] = replace(self._t.artifacts[sha256], deleted_at=self.now)
+        self._t.erased.pop(sha256, None)
+
+    async def revive_artifact(self, artifact: Artifact) -> None:
+        self._t.artifacts[artifact.sha256] = replace(artifact, deleted_at=None)
+
+    async def note_erased(self, sha256: str) -> None:
+        self._t.erased[sha256] = self.now
+
     async def put_file_facts(self, found: StoredFacts) -> None:
         known = self._t.facts.get(found.sha256)
         if found.sha256 in self._t.artifacts and (known is None or known.reader_version <= found.reader_version):

@@ -7,7 +7,7 @@ from typing import Any
 
 from printfarm_coordinator.adapters.sql.reading import FORGOTTEN
 from printfarm_coordinator.adapters.sql.writing import audit_hash
-from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.file_ports import Artifact, FileFilter, FileNeed
 from printfarm_coordinator.app.ports import (
     Agent,
     ApiKey,
@@ -23,7 +23,7 @@ from printfarm_coordinator.app.ports import (
 from printfarm_coordinator.app.slicing_ports import SlicerWorker
 from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.events import AuditEntry
-from printfarm_coordinator.domain.file_facts import StoredFacts
+from printfarm_coordinator.domain.file_facts import StoredFacts, materials
 from printfarm_coordinator.domain.job import Job, parts_owed
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
@@ -42,6 +42,8 @@ class Tables:
     agents: dict[str, Agent] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     facts: dict[str, StoredFacts] = field(default_factory=dict)
+    # Deleted files whose bytes are gone.
+    erased: dict[str, int] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
@@ -198,12 +200,44 @@ class MemoryReading:
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
         return [artifact for sha256, artifact in self._t.artifacts.items() if sha256 in sha256s]
 
-    async def artifacts(
-        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
-    ) -> list[Artifact]:
-        part = name_contains.lower()
-        found = [a for a in self._kept() if part in a.display_name.lower() and kind in ("", a.kind)]
-        return _page(found, "sha256", limit, after)
+    async def artifacts(self, wanted: FileFilter) -> list[Artifact]:
+        found = [a for a in self._kept() if self._is_wanted(a, wanted)]
+        return _page(found, "sha256", wanted.limit, wanted.after)
+
+    def _is_wanted(self, artifact: Artifact, wanted: FileFilter) -> bool:
+        stored = self._t.facts.get(artifact.sha256)
+        facts = stored.facts if stored else None
+        kinds = {kind.lower() for kind in materials(facts)} if facts else set()
+        return (
+            wanted.name_contains.lower() in artifact.display_name.lower()
+            and wanted.kind in ("", artifact.kind)
+            and wanted.slicer.lower() in ((facts and facts.slicer) or "").lower()
+            and wanted.printer_model.lower() in ((facts and facts.printer_model) or "").lower()
+            and (not wanted.material or wanted.material.lower() in kinds)
+        )
+
+    async def needs_of_file(self, sha256: str) -> list[FileNeed]:
+        sliced = {task.key.model_sha256 for task in self._t.slicings.values() if task.result_sha256 == sha256}
+        jobs = {
+            job.job_id
+            for job in await self.open_jobs()
+            if job.artifact_sha256 == sha256 or (job.needs_slicing and job.artifact_sha256 in sliced)
+        }
+        runs = {
+            run.run_id
+            for run in await self.active_runs()
+            if (run.artifact_sha256 or self._t.jobs[run.job_id].artifact_sha256) == sha256
+        }
+        tasks = {t.slicing_id for t in self._t.slicings.values() if t.is_pending and t.key.model_sha256 == sha256}
+        found = (("job", jobs), ("run", runs), ("slicing", tasks))
+        return [FileNeed(what, key) for what, keys in found for key in sorted(keys)]
+
+    async def files_to_erase(self, limit: int) -> list[str]:
+        gone = [a for a in self._t.artifacts.values() if a.deleted_at is not None and a.sha256 not in self._t.erased]
+        return [a.sha256 for a in sorted(gone, key=lambda a: a.deleted_at or 0)][:limit]
+
+    async def slicings_to(self, result_sha256: str) -> list[Slicing]:
+        return [task for _, task in sorted(self._t.slicings.items()) if task.result_sha256 == result_sha256]
 
     def _kept(self) -> list[Artifact]:
         return [artifact for artifact in self._t.artifacts.values() if artifact.deleted_at is None]

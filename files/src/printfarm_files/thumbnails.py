@@ -7,6 +7,10 @@ import struct
 
 from .facts import Thumbnail, Warned
 
+# The sizes that pictures are made in: pixels, wide and high.
+PICTURE_SIZES = (32, 64, 128, 256, 512)
+# Grows when the same file would be drawn otherwise.
+PICTURE_VERSION = 1
 MOST_BYTES = 2 << 20
 LONGEST_SIDE = 2048
 _MOST = 16

@@ -37,6 +37,8 @@ LEAST_ROLE: dict[tuple[str, str], str] = {
     ("GET", f"{_V}/files"): "viewer",
     ("GET", f"{_V}/files/{{sha256}}"): "viewer",
     ("GET", f"{_V}/files/{{sha256}}/content"): "viewer",
+    ("GET", f"{_V}/files/{{sha256}}/thumbnail"): "viewer",
+    ("DELETE", f"{_V}/files/{{sha256}}"): "operator",
     ("POST", f"{_V}/uploads"): "operator",
     ("GET", f"{_V}/uploads/{{upload_id}}"): "operator",
     ("HEAD", f"{_V}/uploads/{{upload_id}}"): "operator",

@@ -10,27 +10,27 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from printfarm.control.v1 import (
     access_service_pb2,
     agent_admin_service_pb2,
-    artifact_service_pb2,
     job_service_pb2,
     profile_service_pb2,
 )
-from printfarm.model.v1 import artifact_pb2, event_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
+from printfarm.model.v1 import event_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
 
 JSON = dict[str, Any]
 
 
-def _words(enum: Any, prefix: str) -> dict[int, str]:
+def words(enum: Any, prefix: str) -> dict[int, str]:
+    """By number, as the API spells them."""
     return {number: name.removeprefix(prefix).lower() for name, number in enum.items()}
 
 
-JOB_STATES = _words(job_pb2.JobState, "JOB_STATE_")
-RUN_STATES = _words(run_pb2.RunState, "RUN_STATE_")
-PRINTER_STATES = _words(telemetry_pb2.PrinterState, "PRINTER_STATE_")
-BED_STATES = _words(printer_pb2.BedState, "BED_STATE_")
-ROLES = _words(access_service_pb2.Role, "ROLE_")
-REACH = _words(agent_admin_service_pb2.AgentReachability, "AGENT_REACHABILITY_")
-SLICING_STATES = _words(job_pb2.SlicingState, "SLICING_STATE_")
-PROFILE_KINDS: dict[Any, str] = _words(profile_service_pb2.ProfileKind, "PROFILE_KIND_")
+JOB_STATES = words(job_pb2.JobState, "JOB_STATE_")
+RUN_STATES = words(run_pb2.RunState, "RUN_STATE_")
+PRINTER_STATES = words(telemetry_pb2.PrinterState, "PRINTER_STATE_")
+BED_STATES = words(printer_pb2.BedState, "BED_STATE_")
+ROLES = words(access_service_pb2.Role, "ROLE_")
+REACH = words(agent_admin_service_pb2.AgentReachability, "AGENT_REACHABILITY_")
+SLICING_STATES = words(job_pb2.SlicingState, "SLICING_STATE_")
+PROFILE_KINDS: dict[Any, str] = words(profile_service_pb2.ProfileKind, "PROFILE_KIND_")
 _FINAL_JOBS = {"completed", "failed", "cancelled"}
 _FINAL_RUNS = {"finished", "failed", "cancelled", "fenced"}
 
@@ -48,12 +48,18 @@ def seconds(given: Duration) -> float:
     return given.seconds + given.nanos / 1e9
 
 
-def _optional(message: Message, field: str) -> Any:
+def optional(message: Message, field: str) -> Any:
+    """The field, or null."""
     return getattr(message, field) if message.HasField(field) else None
 
 
 def _optional_seconds(message: Message, field: str) -> float | None:
     return seconds(getattr(message, field)) if message.HasField(field) else None
+
+
+def thumbnail_url(sha256: str) -> str:
+    """Where a file's picture is."""
+    return f"/api/v1/files/{sha256}/thumbnail"
 
 
 def job_state(found: job_pb2.Job) -> str:
@@ -72,6 +78,8 @@ def job(found: job_pb2.Job) -> JSON:
         "hold_reason": found.hold_reason,
         "artifact_sha256": found.artifact.sha256,
         "file_name": found.artifact.display_name,
+        "file_deleted_at": moment(found.artifact, "delete_time"),
+        "thumbnail_url": None if found.artifact.HasField("delete_time") else thumbnail_url(found.artifact.sha256),
         "quantity": found.quantity,
         "parts_per_plate": found.parts_per_plate,
         "good_parts": found.good_parts,
@@ -107,7 +115,7 @@ def slicing(found: job_pb2.Slicing) -> JSON:
         "engine_version": found.engine_version,
         "result_sha256": found.result_sha256 or None,
         "estimated_run_seconds": _optional_seconds(found, "estimated_run_duration"),
-        "filament_grams": _optional(found, "filament_grams"),
+        "filament_grams": optional(found, "filament_grams"),
         "error_code": found.error_code,
         "error": found.error,
         "created_at": moment(found, "create_time"),
@@ -117,7 +125,7 @@ def slicing(found: job_pb2.Slicing) -> JSON:
 
 def estimate(found: job_service_pb2.EstimateJobResponse) -> JSON:
     """What a job would need."""
-    run_seconds, grams = _optional_seconds(found, "run_duration"), _optional(found, "run_filament_grams")
+    run_seconds, grams = _optional_seconds(found, "run_duration"), optional(found, "run_filament_grams")
     return {
         "plates": found.plates,
         "preparing": found.preparing,
@@ -155,9 +163,9 @@ def requirements(found: job_pb2.Requirements) -> JSON:
     has_volume = found.HasField("min_build_volume")
     return {
         "min_build_volume": {"x_mm": volume.x_mm, "y_mm": volume.y_mm, "z_mm": volume.z_mm} if has_volume else None,
-        "nozzle_diameter_mm": _optional(found, "nozzle_diameter_mm"),
-        "material": _optional(found, "material"),
-        "colour": _optional(found, "colour"),
+        "nozzle_diameter_mm": optional(found, "nozzle_diameter_mm"),
+        "material": optional(found, "material"),
+        "colour": optional(found, "colour"),
         "tags": list(found.tags),
         "printer_ids": list(found.printer_ids),
     }
@@ -199,7 +207,7 @@ def run(found: run_pb2.Run) -> JSON:
         "state": state,
         "progress": found.progress,
         "parts": found.parts,
-        "verified": _optional(found, "verified"),
+        "verified": optional(found, "verified"),
         "reason_code": found.reason_code,
         "reason": found.reason,
         "pause_requested": found.pause_requested,
@@ -260,7 +268,7 @@ def _abilities(found: printer_pb2.Abilities) -> JSON:
         "firmware": found.firmware,
         "serial_number": found.serial_number,
         "build_volume": _sides(found.build_volume) if found.HasField("build_volume") else None,
-        "nozzle_diameter_mm": _optional(found, "nozzle_diameter_mm"),
+        "nozzle_diameter_mm": optional(found, "nozzle_diameter_mm"),
         "material": found.material or None,
         "colour": found.colour or None,
         "tags": list(found.tags),
@@ -279,40 +287,15 @@ def _reading(found: telemetry_pb2.TelemetrySample) -> JSON:
     return {
         "state": PRINTER_STATES[found.state],
         "run_id": found.run_id or None,
-        "progress": _optional(found, "progress"),
-        "layer": _optional(found, "layer"),
-        "layer_count": _optional(found, "layer_count"),
+        "progress": optional(found, "progress"),
+        "layer": optional(found, "layer"),
+        "layer_count": optional(found, "layer_count"),
         "elapsed_seconds": _optional_seconds(found, "elapsed"),
         "remaining_seconds": _optional_seconds(found, "remaining"),
         "heaters": [{"name": h.name, "current": h.current_celsius, "target": h.target_celsius} for h in found.heaters],
         "position": _sides(found.position) if found.HasField("position") else None,
         "age_seconds": seconds(found.age),
         "message": found.message,
-    }
-
-
-def artifact(found: artifact_pb2.Artifact) -> JSON:
-    """A stored file."""
-    return {
-        "sha256": found.sha256,
-        "size_bytes": found.size_bytes,
-        "kind": artifact_pb2.ArtifactKind.Name(found.kind).removeprefix("ARTIFACT_KIND_").lower(),
-        "name": found.display_name,
-        "created_at": moment(found, "create_time"),
-        "estimated_seconds": found.estimated_seconds if found.HasField("estimated_seconds") else None,
-    }
-
-
-def upload(found: artifact_service_pb2.Upload) -> JSON:
-    """A resumable upload."""
-    return {
-        "upload_id": found.upload_id,
-        "size_bytes": found.size_bytes,
-        "offset": found.offset,
-        "sha256": found.sha256,
-        "name": found.display_name,
-        "expires_at": moment(found, "expire_time"),
-        "artifact": artifact(found.artifact) if found.HasField("artifact") else None,
     }
 
 

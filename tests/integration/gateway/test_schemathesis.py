@@ -89,7 +89,10 @@ NEVER_SUCCEEDS = {
 async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
     """Something new of every noun, as the operation needs it: by the name of its parameter."""
     number = next(NUMBERS)
-    real = {"printer_id": f"p{number}", "agent_id": "host", "name": f"eva-{number}", "sha256": await gateway.store()}
+    # What is deleted is needed by nothing, and what is drawn has something to see.
+    content = DRAWABLE + b";%d\n" % number if "/files/{sha256}" in path else GCODE
+    real = {"printer_id": f"p{number}", "agent_id": "host", "name": f"eva-{number}"}
+    real["sha256"] = await gateway.store(content)
     bed = BedState.OCCUPIED if path.endswith("/bed/clear") else BedState.CLEAR
     for name in (real["printer_id"], f"q{number}"):
         await gateway.plane.add_printer(name, bed=Bed(bed, f"token-{name}" if bed is BedState.CLEAR else None))
@@ -119,6 +122,7 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
 
 
 NUMBERS = itertools.count()
+DRAWABLE = b"G28\nM104 S200\nG1 X10 Y10 Z0.2 F3000\nG1 X40 E5\nG1 Y40 E10\nM84\n"
 PROFILE = {"kind": "quality", "settings": {"layer_height": "0.2"}}
 
 

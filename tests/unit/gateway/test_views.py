@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from printfarm.control.v1 import access_service_pb2, agent_admin_service_pb2, artifact_service_pb2, job_service_pb2
 from printfarm.model.v1 import artifact_pb2, event_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
-from printfarm_gateway import schemas, views
+from printfarm_gateway import file_views, schemas, views
 from printfarm_gateway.routers import farm
 
 
@@ -46,8 +46,8 @@ def test_words(words: dict[int, str], literal: Any, shown: set[str]) -> None:
             agent_admin_service_pb2.Agent(reachability=agent_admin_service_pb2.AGENT_REACHABILITY_CONNECTED),
             schemas.Agent,
         ),
-        (views.artifact, artifact_pb2.Artifact(), schemas.Artifact),
-        (views.upload, artifact_service_pb2.Upload(), schemas.Upload),
+        (file_views.artifact, artifact_pb2.Artifact(), schemas.Artifact),
+        (file_views.upload, artifact_service_pb2.Upload(), schemas.Upload),
         (views.event, event_pb2.Event(), schemas.Event),
         (views.api_key, access_service_pb2.ApiKey(role=access_service_pb2.ROLE_ADMIN), schemas.ApiKey),
         (views.user, access_service_pb2.User(role=access_service_pb2.ROLE_ADMIN), schemas.User),

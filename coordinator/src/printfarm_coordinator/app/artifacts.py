@@ -19,6 +19,7 @@ _NOT_TAKEN = {
     Kind.BGCODE: "binary G-code (bgcode): export plain G-code text instead",
 }
 _LONGEST_NAME = 255
+_MOST_KEPT = 3
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -52,8 +53,7 @@ async def store_artifact(
         received = await incoming.received()
         kind = check_received(received, expected_sha256)
         await check_model(farm, received.sha256, kind, incoming.examine)
-        await incoming.keep()
-    return await record(farm, received, name, kind)
+        return await kept(farm, received, name, kind, incoming.keep)
 
 
 def check_received(received: Received, expected_sha256: str) -> Kind:
@@ -84,15 +84,38 @@ async def check_model(farm: Farm, sha256: str, kind: Kind, examine: Callable[[Ki
         raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
 
 
-async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artifact:
-    """The artifact of bytes that are kept; the one that is there, if they were known before."""
+async def kept(farm: Farm, received: Received, name: str, kind: Kind, keep: Callable[[], Awaitable[None]]) -> Artifact:
+    """The artifact, its bytes made visible by ``keep``; once more where those before them were being thrown away."""
+    for _ in range(_MOST_KEPT):
+        try:
+            await keep()
+        except FileNotFoundError:
+            # A file system without links: what was moved there was thrown away there.
+            break
+        if artifact := await record(farm, received, name, kind):
+            return artifact
+    raise RuleError("UNAVAILABLE", "the file is being deleted: send it again")
+
+
+async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artifact | None:
+    """The artifact of bytes that are kept; the one that is there, if they were known before. None if they are gone again,
+    because a file of the same bytes was deleted a moment before."""
     # Many milliseconds for some files: neither the event loop nor the database waits for it.
     seconds = None if kind.is_model else await asyncio.to_thread(estimated_seconds, received.head, received.tail)
 
-    async def work(tx: Writing) -> Artifact:
+    async def work(tx: Writing) -> Artifact | None:
         made = Artifact(received.sha256, received.size_bytes, kind.value, display_name(name), tx.now, seconds)
         await tx.put_artifact(made)
-        return await tx.artifact(received.sha256) or made
+        if known := await tx.artifact(received.sha256):
+            return known
+        # It was deleted. Under its lock nobody takes its bytes away any more: they are there, or they are not.
+        known = await tx.lock_artifact(received.sha256)
+        if known is None or known.deleted_at is None:
+            return known
+        if await farm.blobs.size(received.sha256) is None:
+            return None
+        await tx.revive_artifact(made)
+        return made
 
     artifact = await transact(farm, "artifact", work)
     farm.hints.files.set()

@@ -8,7 +8,6 @@ from printfarm_files.comments import EDGE_BYTES
 from printfarm_files.gcode import facts_of_text
 
 from ..domain.assignment import plates_owed
-from ..domain.errors import RuleError
 from ..domain.job import Job
 from ..domain.preparing import Plan, Workshop
 from ..domain.print_file import PrintFile
@@ -18,7 +17,7 @@ from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .ports import AlreadyExists, Reading, Writing
 from .prepare import order_slicing
-from .submit import JobOrder, check_order, check_slicing, job_of
+from .submit import JobOrder, check_order, check_slicing, job_of, stored_file
 from .workshop import workshop_for
 
 
@@ -43,9 +42,7 @@ async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
     """Of a model: orders the one slicing that says so, if that is not there yet. Raises as ``submit`` does."""
     check_order(order)
     async with farm.store.read() as look:
-        artifact = await look.artifact(order.artifact_sha256)
-        if artifact is None:
-            raise RuleError("ARTIFACT_NOT_FOUND", f"no artifact {order.artifact_sha256}", field="artifact_sha256")
+        artifact = await stored_file(look, order.artifact_sha256)
         await check_slicing(look, order, artifact)
         job = job_of(order, artifact, "", caller.name, look.now)
         workshop, plan, printers = await _looked(look, job)

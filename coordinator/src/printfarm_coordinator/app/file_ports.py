@@ -20,6 +20,30 @@ class Artifact:
     deleted_at: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FileFilter:
+    """``after`` is the (created_at, sha256) of the last file of the page before. Newest first. What is empty asks nothing.
+
+    ``slicer`` and ``printer_model`` are parts of the words, ``material`` a whole word; letters of any case.
+    """
+
+    limit: int
+    after: tuple[int, str] | None = None
+    name_contains: str = ""
+    kind: str = ""
+    slicer: str = ""
+    printer_model: str = ""
+    material: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNeed:
+    """What keeps a file from being deleted: ``what`` is job, run or slicing."""
+
+    what: str
+    key: str
+
+
 class FileReading(Protocol):
     """Looks."""
 
@@ -31,10 +55,8 @@ class FileReading(Protocol):
         """Deleted ones, too: jobs keep what they tell of their files."""
         ...
 
-    async def artifacts(
-        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
-    ) -> list[Artifact]:
-        """Newest first, after a creation time and digest; none that was deleted. Empty filters ask nothing."""
+    async def artifacts(self, wanted: FileFilter) -> list[Artifact]:
+        """None that was deleted."""
         ...
 
     async def file_facts(self, sha256s: Sequence[str]) -> dict[str, StoredFacts]:
@@ -45,9 +67,38 @@ class FileReading(Protocol):
         """Files that no reader of that version, or a newer one, has read yet; the newest first, none that was deleted."""
         ...
 
+    async def needs_of_file(self, sha256: str) -> list[FileNeed]:
+        """Open jobs of it, active runs and slicings of it, and open jobs of a model that was sliced to it: the first of each,
+        by kind and id."""
+        ...
+
+    async def files_to_erase(self, limit: int) -> list[str]:
+        """Deleted, and not known to be gone from the disk."""
+        ...
+
 
 class FileWriting(Protocol):
     """Changes."""
+
+    async def hold_artifact(self, sha256: str) -> Artifact | None:
+        """As ``artifact``; and nobody deletes it until this transaction ends."""
+        ...
+
+    async def lock_artifact(self, sha256: str) -> Artifact | None:
+        """A deleted one, too."""
+        ...
+
+    async def delete_artifact(self, sha256: str) -> None:
+        """The locked file, from now on deleted."""
+        ...
+
+    async def revive_artifact(self, artifact: Artifact) -> None:
+        """The locked file, deleted before, is there again, as a new one."""
+        ...
+
+    async def note_erased(self, sha256: str) -> None:
+        """The bytes of the locked, deleted file are gone."""
+        ...
 
     async def put_artifact(self, artifact: Artifact) -> None:
         """Does nothing if it is there: artifacts are immutable."""

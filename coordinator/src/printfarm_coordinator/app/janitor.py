@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from .deleting import erase_once
 from .farm import Farm, transact
 from .ports import DatabaseUnavailable, Writing
 from .relay import BUS_CURSOR
@@ -83,6 +84,7 @@ async def tidy_for_ever(farm: Farm, events_kept_us: int, *, has_broker: bool) ->
             await note_key_uses_once(farm)
             if elapsed >= HOUR_SECONDS:
                 elapsed = 0.0
+                await erase_once(farm)
                 await forget_once(farm)
                 await forget_events_once(farm, events_kept_us, has_broker=has_broker)
         except DatabaseUnavailable as error:

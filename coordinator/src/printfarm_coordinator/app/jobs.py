@@ -12,7 +12,7 @@ from ..domain.run import Run
 from ..domain.slice import job_event
 from ..domain.wishes import Wish
 from .farm import Caller, Farm, transact
-from .ports import AlreadyExists, Reading, Remembered, Writing
+from .ports import AlreadyExists, Reading, Remembered, StaleWrite, Writing
 from .submit import check_requirements
 from .workshop import refusals, workshop_for
 
@@ -172,6 +172,9 @@ async def place(tx: Writing, job_id: str, printer_id: str, run_id: str, actor: s
     refused = await refusals(tx) if actor == COORDINATOR else {}
     fit = (await workshop_for(tx, [job], refused)).file_for
     after = offer(job, candidate, run_id, tx.now, actor=actor, retry_of=retry_of, fit=fit)
+    if job.needs_slicing and await tx.hold_artifact(after.run.artifact_sha256) is None:
+        # Its print file was deleted between two looks: the next look sees that it is to be sliced again.
+        raise StaleWrite(f"the print file {after.run.artifact_sha256} is gone")
     await tx.add_offer(job, printer, after)
     return after.run
 

@@ -427,14 +427,24 @@ class Incoming(Protocol):
         ...
 
     async def keep(self) -> None:
-        """Synced to disk and visible under its digest, in one step."""
+        """Synced to disk and visible under its digest, in one step. May be repeated, where somebody threw it away meanwhile."""
         ...
+
+
+class Opened(Protocol):
+    """A stored file, held open."""
+
+    async def read(self, offset: int, limit: int) -> bytes: ...
 
 
 class Blobs(Protocol):
     """Content-addressed bytes, and the parts of uploads under way. Raises StorageFull where there is no room."""
 
     def incoming(self) -> AbstractAsyncContextManager[Incoming]: ...
+    def opened(self, sha256: str) -> AbstractAsyncContextManager[Opened]:
+        """To be read piece by piece; goes on to the end even if it is deleted meanwhile. Raises FileNotFoundError."""
+        ...
+
     async def size(self, sha256: str) -> int | None: ...
     async def read(self, sha256: str, offset: int, limit: int) -> bytes: ...
     async def free_bytes(self) -> int: ...
@@ -464,8 +474,20 @@ class Blobs(Protocol):
         """All that is known of an artifact. Raises printfarm_files.Refused where nothing can be; NotRead, FileNotFoundError."""
         ...
 
+    async def picture(self, sha256: str, kind: Kind, size: int) -> bytes:
+        """A PNG of an artifact. Raises printfarm_files.Refused where none can be made; NotRead, FileNotFoundError."""
+        ...
+
+    async def set_aside(self, sha256: str) -> None:
+        """The artifact's bytes are no longer there. Quick: one step, without waiting for the disk. May be repeated."""
+        ...
+
+    async def drop_aside(self, sha256: str) -> None:
+        """What was set aside is gone, and the pictures of it. May be repeated."""
+        ...
+
     async def keep_part(self, upload_id: str, sha256: str) -> None:
-        """The part becomes the artifact of that digest. May be repeated."""
+        """The part is the artifact of that digest, too, until it is dropped. May be repeated."""
         ...
 
     async def drop_part(self, upload_id: str) -> None: ...

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from ..domain.assignment import COORDINATOR, Candidate
+from ..domain.errors import RuleError
 from ..domain.job import Job, parts_owed, unprintable, with_print_file
 from ..domain.preparing import Plan
 from ..domain.setup import Setup
@@ -70,7 +71,10 @@ async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) 
 
 
 async def order_slicing(tx: Writing, slicing_id: str, key: SlicingKey, setup: Setup, priority: int) -> None:
-    """Makes it wait for a worker, unless it was ordered before. Raises AlreadyExists where another was first."""
+    """Makes it wait for a worker, unless it was ordered before. Raises AlreadyExists where another was first,
+    ARTIFACT_NOT_FOUND where its model is gone: a job keeps it, an estimate does not."""
+    if await tx.hold_artifact(key.model_sha256) is None:
+        raise RuleError("ARTIFACT_NOT_FOUND", "the model was deleted: upload it again", field="artifact_sha256")
     known = await tx.lock_slicing_of(key)
     if known is None:
         await tx.add_slicing(new_slicing(slicing_id, key, setup, priority, tx.now))

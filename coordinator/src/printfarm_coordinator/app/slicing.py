@@ -126,8 +126,9 @@ async def complete_slicing(farm: Farm, slicing_id: str, token: str, result: Slic
             raise Invalid(name, "must be more than 0, or left out where it is unknown")
 
     async def work(tx: Writing) -> None:
+        # The file before its slicing, as whoever deletes it.
+        file = await tx.hold_artifact(result.sha256)
         task = await _locked(tx, slicing_id)
-        file = await tx.artifact(result.sha256)
         if file is None or file.kind != "gcode":
             raise RuleError("ARTIFACT_NOT_FOUND", f"no G-code file {result.sha256[:64]}", field="result_sha256")
         await tx.save_slicing(task, rules.completed(task, token, result, tx.now))

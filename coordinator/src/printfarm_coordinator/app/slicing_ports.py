@@ -29,6 +29,10 @@ class SlicingReading(Protocol):
         """Of these models, oldest first."""
         ...
 
+    async def slicings_to(self, result_sha256: str) -> list[Slicing]:
+        """Whose result it is."""
+        ...
+
     async def claimable_slicings(self, engines: dict[str, str], limit: int) -> list[Slicing]:
         """Queued, or under a lapsed claim, for these engines in these versions: the most urgent first."""
         ...

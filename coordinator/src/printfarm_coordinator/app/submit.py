@@ -1,6 +1,7 @@
 """Accepting a job: durable, and exactly once per idempotency key (I7, I8)."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from ..domain.errors import Invalid, RuleError
 from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, JobState, Requirements
@@ -89,9 +90,7 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
     async def work(tx: Writing) -> Receipt:
         if order.idempotency_key and (known := await tx.remembered(caller.name, order.idempotency_key)):
             return await _repeat(tx, order, known)
-        artifact = await tx.artifact(order.artifact_sha256)
-        if artifact is None:
-            raise RuleError("ARTIFACT_NOT_FOUND", f"no artifact {order.artifact_sha256}", field="artifact_sha256")
+        artifact = await tx.hold_artifact(order.artifact_sha256) or await _no_artifact(tx, order.artifact_sha256)
         await check_slicing(tx, order, artifact)
         job = job_of(order, artifact, job_id, caller.name, tx.now)
         if order.idempotency_key:
@@ -107,6 +106,17 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
         receipt = await transact(farm, "submit", work, caller.request_id)
     farm.hints.job_changed()
     return receipt
+
+
+async def _no_artifact(look: Reading, sha256: str) -> NoReturn:
+    deleted = any(found.deleted_at is not None for found in await look.artifacts_named([sha256]))
+    why = f"the file {sha256} was deleted: upload it again" if deleted else f"no artifact {sha256}"
+    raise RuleError("ARTIFACT_NOT_FOUND", why, field="artifact_sha256")
+
+
+async def stored_file(look: Reading, sha256: str) -> Artifact:
+    """Raises RuleError ARTIFACT_NOT_FOUND."""
+    return await look.artifact(sha256) or await _no_artifact(look, sha256)
 
 
 def job_of(order: JobOrder, artifact: Artifact, job_id: str, client: str, now: int) -> Job:

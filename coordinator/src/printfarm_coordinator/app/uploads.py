@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +10,7 @@ from functools import partial
 from printfarm_files import Kind
 
 from ..domain.errors import Invalid, RuleError
-from .artifacts import LARGEST_FILE_BYTES, check_model, check_received, check_sha256, display_name, record
+from .artifacts import LARGEST_FILE_BYTES, check_model, check_received, check_sha256, display_name, kept
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .jobs import missing
@@ -157,18 +157,19 @@ async def finish_upload(farm: Farm, uploads: Uploads, upload_id: str) -> UploadV
             view = await view_upload(farm, upload_id)
             if view.artifact is not None:
                 return view
-            received, kind = await _whole(farm, view)
-            await record(farm, received, view.upload.display_name, kind)
+            received, kind, keep = await _whole(farm, view)
+            await kept(farm, received, view.upload.display_name, kind, keep)
             await _mark(farm, view.upload)
+            await farm.blobs.drop_part(upload_id)
             return await view_upload(farm, upload_id)
 
 
-async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind]:
-    """The bytes, kept under their digest, and what they claim to be."""
+async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind, Callable[[], Awaitable[None]]]:
+    """The bytes, what they claim to be, and what keeps them under their digest."""
     upload = view.upload
-    if view.offset == 0 and (kept := await farm.blobs.receive_kept(upload.sha256)):
-        # A crash came between the move and the row, or the same bytes were stored before: they are there, whole.
-        return kept, check_received(kept, upload.sha256)
+    if view.offset == 0 and (stored := await farm.blobs.receive_kept(upload.sha256)):
+        # The same bytes were stored before: they are there, whole, unless they are being deleted.
+        return stored, check_received(stored, upload.sha256), _nothing
     if view.offset != upload.size_bytes:
         why = f"{view.offset} of {upload.size_bytes} bytes are there"
         raise RuleError("OFFSET_MISMATCH", why, offset=str(view.offset))
@@ -180,8 +181,11 @@ async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind]:
         # Its bytes can never become right: the client begins at 0 again.
         await farm.blobs.drop_part(upload.upload_id)
         raise
-    await farm.blobs.keep_part(upload.upload_id, upload.sha256)
-    return received, kind
+    return received, kind, partial(farm.blobs.keep_part, upload.upload_id, upload.sha256)
+
+
+async def _nothing() -> None:
+    """To be kept: it is."""
 
 
 async def _mark(farm: Farm, upload: Upload) -> None:

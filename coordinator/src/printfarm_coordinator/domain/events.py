@@ -20,7 +20,7 @@ class DomainEvent:
 
     @property
     def subject_kind(self) -> str:
-        """``job``, ``run``, ``printer`` or ``agent``."""
+        """``job``, ``run``, ``printer``, ``agent`` or ``file``."""
         return self.type.split(".", 1)[0]
 
 

@@ -11,7 +11,7 @@ from .print_file import PrintFile
 from .printer import Obstacle, Printer, mismatches
 from .refusals import Refusals
 from .setup import Catalogue, Setup
-from .slicing import TRANSIENT, Slicing, SlicingKey, SlicingState
+from .slicing import RESULT_DELETED, TRANSIENT, Slicing, SlicingKey, SlicingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ class Workshop:
     def _counts(self, task: Slicing, job: Job, served: str | None) -> bool:
         in_its_time = task.ended_at is None or task.ended_at >= job.created_at
         if task.state is SlicingState.FAILED and task.error_code in TRANSIENT and not in_its_time:
+            return False
+        if task.error_code == RESULT_DELETED:
             return False
         if served is None or task.key.engine_version == served:
             return True

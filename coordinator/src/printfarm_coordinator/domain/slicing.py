@@ -11,6 +11,8 @@ MOST_ATTEMPTS = 3
 LONGEST_REASON = 300
 # Not the model's fault: another job may try again.
 TRANSIENT = frozenset({"slicer_lost", "worker_fault"})
+# Its result was deleted since: nobody's fault, and no reason not to make it again.
+RESULT_DELETED = "result_deleted"
 FAILURES = TRANSIENT | {"slicer_refused", "slicer_crashed", "slicer_limit", "model_refused", "result_refused"}
 
 
@@ -156,6 +158,11 @@ def tried_again(task: Slicing, now: int) -> Slicing:
         ended_at=None,
         updated_at=now,
     )
+
+
+def without_result(task: Slicing, now: int) -> Slicing:
+    """Its print file was deleted: whoever needs one has it sliced again."""
+    return replace(_over(task, RESULT_DELETED, "its print file was deleted", now), result_sha256=None)
 
 
 def _over(task: Slicing, code: str, reason: str, now: int) -> Slicing:

@@ -71,6 +71,8 @@ _CONTROL: dict[str, dict[str, Role | None]] = {
         "GetArtifact": Role.VIEWER,
         "ListArtifacts": Role.VIEWER,
         "ReadArtifact": Role.VIEWER,
+        "GetThumbnail": Role.VIEWER,
+        "DeleteArtifact": Role.OPERATOR,
     },
     "ProfileService": {
         "PutProfile": Role.OPERATOR,

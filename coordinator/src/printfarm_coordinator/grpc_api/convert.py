@@ -85,6 +85,7 @@ def artifact(found: Artifact) -> artifact_pb2.Artifact:
         display_name=found.display_name,
         create_time=timestamp(found.created_at),
         estimated_seconds=found.estimated_seconds,
+        delete_time=timestamp(found.deleted_at),
     )
 
 

@@ -14,10 +14,10 @@ from ..facts import Bounds, FileFacts, Thumbnail
 from ..mesh import Corners, Mesh, batches
 from ..reading import gcode_pieces, read_model
 from ..scan import Floats, Ints
-from ..thumbnails import LONGEST_SIDE
+from ..thumbnails import LONGEST_SIDE, PICTURE_SIZES
 from .canvas import LIGHT, RIGHT, TOWARD, Canvas, encoded
 
-SIZES = (32, 64, 128, 256, 512)
+SIZES = PICTURE_SIZES
 _MODEL, _PATH = (74, 144, 217), (240, 134, 40)
 _LINE_MM = 0.45
 _MOST_POINTS = 400_000_000

@@ -14,7 +14,7 @@ from printfarm.model.v1 import artifact_pb2
 from printfarm_rpc.errors import Code, FarmError
 from printfarm_rpc.limits import CHUNK_BYTES
 
-from .. import schemas, views
+from .. import file_views, schemas
 from ..bodies import in_pieces
 from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, page, problems
 from ..problems import Problem, wrong_field
@@ -53,24 +53,72 @@ async def list_files(
     cursor: Cursor = "",
     name: Annotated[str, Query(max_length=200, description="part of the name")] = "",
     kind: Annotated[schemas.FileKind | None, Query(description="by content")] = None,
+    slicer: Annotated[str, Query(max_length=200, description="part of the slicer's name")] = "",
+    printer_model: Annotated[str, Query(max_length=200, description="part of the printer model it is sliced for")] = "",
+    material: Annotated[
+        str, Query(max_length=100, description="filament that a tool prints it with, such as PLA")
+    ] = "",
 ) -> Response:
-    """Newest first. Filtered by a part of the name and by kind."""
+    """Newest first, with what they tell of themselves. A page may hold fewer than `limit`, and go on."""
     number = artifact_pb2.ArtifactKind.Value(f"ARTIFACT_KIND_{kind.upper()}" if kind else "ARTIFACT_KIND_UNSPECIFIED")
-    request = pb.ListArtifactsRequest(page_size=limit, page_token=cursor, name_contains=name, kind=number)
+    request = pb.ListArtifactsRequest(
+        page_size=limit,
+        page_token=cursor,
+        name_contains=name,
+        kind=number,
+        slicer_contains=slicer,
+        printer_model_contains=printer_model,
+        material=material,
+    )
     try:
         found = await control.call(control.artifacts.ListArtifacts, request, who)
     except FarmError as error:
         if any(field.field == "page_token" for field in error.fields):
             raise bad_cursor(error) from error
         raise
-    return page([views.artifact(artifact) for artifact in found.artifacts], found.next_page_token)
+    return page([file_views.artifact(artifact) for artifact in found.artifacts], found.next_page_token)
 
 
 @router.get("/files/{sha256}", response_model=schemas.Artifact, responses=problems(404), summary="Show a file's facts")
 async def show_file(sha256: Digest, control: Control, who: Who) -> Response:
-    """Its size, kind and name, and how long it prints where the file says so."""
+    """Its size, kind and name, and what it says of itself, once it was read: soon after it came."""
     found = await control.call(control.artifacts.GetArtifact, pb.GetArtifactRequest(sha256=sha256), who)
-    return answer(views.artifact(found.artifact))
+    return answer(file_views.artifact(found.artifact))
+
+
+@router.delete("/files/{sha256}", status_code=204, responses=problems(404, 409), summary="Delete a file")
+async def delete_file(sha256: Digest, control: Control, who: Who) -> Response:
+    """If nothing needs it: no open job, no run, no slicing. Jobs that are over keep its name. May be repeated."""
+    await control.call(control.artifacts.DeleteArtifact, pb.DeleteArtifactRequest(sha256=sha256), who)
+    return Response(None, 204)
+
+
+@router.get(
+    "/files/{sha256}/thumbnail",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "As it was, by its `ETag`."},
+        **problems(404),
+    },
+    summary="A picture of a file",
+)
+async def show_thumbnail(
+    request: Request,
+    sha256: Digest,
+    control: Control,
+    who: Who,
+    size: Annotated[schemas.PictureSize, Query(description="pixels, wide and high")] = schemas.PictureSize.LARGE,
+) -> Response:
+    """A PNG: the file's own picture made anew, else the model or the path of the nozzle. Drawn at the first look, which waits
+    for it; 503 with `Retry-After` if that takes long, 404 `NO_PICTURE` if nothing can be drawn."""
+    asked = pb.GetThumbnailRequest(sha256=sha256, size=int(size))
+    found = await control.call(control.artifacts.GetThumbnail, asked, who)
+    tag = f'"{sha256}-{int(size)}-{found.version}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=86400"}
+    if tag in {each.strip() for each in request.headers.get("if-none-match", "")[:1_000].split(",")}:
+        return Response(None, 304, headers)
+    return Response(found.png, 200, headers, "image/png")
 
 
 @router.get(
@@ -144,14 +192,14 @@ async def create_upload(order: schemas.UploadOrder, control: Control, who: Who) 
     """Then PATCH the bytes in pieces, and finish it. An upload that nobody touches for 24 h is forgotten."""
     request = pb.CreateUploadRequest(size_bytes=order.size_bytes, sha256=order.sha256, display_name=order.name[:1_000])
     made = (await control.call(control.artifacts.CreateUpload, request, who)).upload
-    return answer(views.upload(made), 201, {"Location": f"/api/v1/uploads/{made.upload_id}", "Upload-Offset": "0"})
+    return answer(file_views.upload(made), 201, {"Location": f"/api/v1/uploads/{made.upload_id}", "Upload-Offset": "0"})
 
 
 @router.get("/uploads/{upload_id}", response_model=schemas.Upload, responses=problems(404), summary="Show an upload")
 async def show_upload(upload_id: UploadId, control: Control, who: Who) -> Response:
     """How far it is."""
     found = (await control.call(control.artifacts.GetUpload, pb.GetUploadRequest(upload_id=upload_id), who)).upload
-    return answer(views.upload(found), headers={"Upload-Offset": str(found.offset), "Cache-Control": "no-store"})
+    return answer(file_views.upload(found), headers={"Upload-Offset": str(found.offset), "Cache-Control": "no-store"})
 
 
 @router.head(
@@ -189,7 +237,7 @@ async def append_upload(request: Request, upload_id: UploadId, control: Control,
     found = (await control.send(control.artifacts.AppendUpload, requests, who)).upload
     if failure:
         raise failure[0]
-    return answer(views.upload(found), headers={"Upload-Offset": str(found.offset)})
+    return answer(file_views.upload(found), headers={"Upload-Offset": str(found.offset)})
 
 
 async def _pieces(
@@ -216,7 +264,7 @@ async def finish_upload(upload_id: UploadId, control: Control, who: Who) -> Resp
     """May be repeated: the same answer."""
     request = pb.FinishUploadRequest(upload_id=upload_id)
     found = (await control.call(control.artifacts.FinishUpload, request, who, seconds=300.0)).upload
-    return answer(views.upload(found))
+    return answer(file_views.upload(found))
 
 
 @router.delete("/uploads/{upload_id}", status_code=204, responses=problems(404), summary="Throw an upload away")

@@ -4,7 +4,18 @@ from .access import ApiKey, KeyOrder, Login, Me, NewApiKey, Refresh, Role, Token
 from .agents import DRAIN, Agent, DrainOrder, EnrollmentToken
 from .base import NO_REASON, Because, FieldError, Page, ProblemDocument, Strict
 from .farm import AuditEntry, Component, DetailedHealth, Event, Health, PrinterUtilization, Stats, Utilization
-from .files import Artifact, FileKind, Upload, UploadOrder
+from .files import (
+    Artifact,
+    Box,
+    FactsState,
+    FileFacts,
+    FileKind,
+    FileTool,
+    FileWarning,
+    PictureSize,
+    Upload,
+    UploadOrder,
+)
 from .jobs import (
     AssignOrder,
     Estimate,
@@ -53,6 +64,7 @@ __all__ = [
     "Because",
     "Bed",
     "BedClear",
+    "Box",
     "BuildVolume",
     "Component",
     "DetailedHealth",
@@ -61,8 +73,12 @@ __all__ = [
     "Estimate",
     "EstimateOrder",
     "Event",
+    "FactsState",
     "FieldError",
+    "FileFacts",
     "FileKind",
+    "FileTool",
+    "FileWarning",
     "Gates",
     "Health",
     "Heater",
@@ -79,6 +95,7 @@ __all__ = [
     "MinVolume",
     "NewApiKey",
     "Page",
+    "PictureSize",
     "Printer",
     "PrinterChange",
     "PrinterState",

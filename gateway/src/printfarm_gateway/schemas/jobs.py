@@ -43,6 +43,8 @@ _SEEN_EXAMPLE: JsonDict = {
     "hold_reason": "",
     "artifact_sha256": EXAMPLE_SHA256,
     "file_name": "bracket.gcode",
+    "file_deleted_at": None,
+    "thumbnail_url": f"/api/v1/files/{EXAMPLE_SHA256}/thumbnail",
     "good_parts": 4,
     "pending_parts": 4,
     "requirements": {
@@ -178,6 +180,9 @@ class Job(BaseModel):
     hold_reason: str
     artifact_sha256: str
     file_name: str
+    # Since when its file is no longer there; and no picture of it.
+    file_deleted_at: datetime | None
+    thumbnail_url: str | None
     quantity: int
     parts_per_plate: int
     good_parts: int

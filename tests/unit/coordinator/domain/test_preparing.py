@@ -10,7 +10,7 @@ from printfarm_coordinator.domain.print_file import PrintFile, print_file_of
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Obstacle, Overrides, Printer
 from printfarm_coordinator.domain.profile import ProfileKind
 from printfarm_coordinator.domain.setup import Catalogue, Setup
-from printfarm_coordinator.domain.slicing import Slicing, SlicingKey, SlicingState
+from printfarm_coordinator.domain.slicing import Slicing, SlicingKey, SlicingState, without_result
 from tests.support.slicings import MATERIAL_SETTINGS, a_profile, a_slicing, three_profiles
 from tests.support.stores import SECOND, SHA, a_job, a_printer
 
@@ -169,3 +169,15 @@ def test_a_run_from_before_prints_the_jobs_file() -> None:
     made = offer(replace(job, requirements=Requirements()), candidate, "r1", NOW, actor="c", retry_of=None)
     assert made.run.artifact_sha256 == SHA
     assert print_file_of(replace(made.run, artifact_sha256=""), job) == PrintFile(SHA, 61.5)
+
+
+def test_a_result_that_was_deleted_is_made_again_and_fails_no_job() -> None:
+    gone = without_result(task(state=SlicingState.DONE), NOW)
+    for created_at in (1_000 * SECOND, NOW + SECOND):
+        job = a_model_job(created_at=created_at)
+        shop = Workshop(Catalogue(PROFILES), {SHA: [gone]}, ENGINES)
+        plan = shop.plan(job, candidates(printer("p1")), NOW)
+        assert (len(plan.order), plan.ready, plan.failure) == (1, None, "")
+        found = shop.file_for(job, printer("p1"))
+        assert isinstance(found, Obstacle)
+        assert found.code == "not_sliced"

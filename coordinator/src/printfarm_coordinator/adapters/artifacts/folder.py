@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -22,8 +22,9 @@ from printfarm_files import FileFacts, Kind
 from printfarm_rpc.durability import end_process
 from printfarm_rpc.failpoints import failpoint
 
-from ...app.ports import Incoming, Received, StorageFull
+from ...app.ports import Incoming, Opened, Received, StorageFull
 from .examining import Examiner
+from .pictures import Pictures
 from .reader import FileReader
 
 _LOG = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ T = TypeVar("T")
 EDGE_BYTES = 64 * 1024
 _READ_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
 class ArtifactFolder:
@@ -40,6 +42,7 @@ class ArtifactFolder:
         self._root = root
         self.examiner = Examiner()
         self._reader = FileReader()
+        self._pictures = Pictures(root / "pictures")
         self._incoming = root / "incoming"
         self._uploads = root / "uploads"
         for folder in (root, self._incoming, self._uploads):
@@ -47,6 +50,7 @@ class ArtifactFolder:
 
     async def close(self) -> None:
         """Ends the processes that read for it."""
+        await self._pictures.close()
         await self._reader.close()
 
     def path(self, sha256: str) -> Path:
@@ -83,6 +87,18 @@ class ArtifactFolder:
         if not opening.cancelled() and opening.exception() is None:
             _IncomingFile(self, path, opening.result()).discard()
 
+    def opened(self, sha256: str) -> AbstractAsyncContextManager[Opened]:
+        """A stored file, held open."""
+        return self._opened(self.path(sha256))
+
+    @asynccontextmanager
+    async def _opened(self, path: Path) -> AsyncGenerator["_OpenFile"]:
+        handle = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+        try:
+            yield _OpenFile(handle)
+        finally:
+            os.close(handle)
+
     async def size(self, sha256: str) -> int | None:
         path = self.path(sha256)
         try:
@@ -117,6 +133,25 @@ class ArtifactFolder:
     async def read_facts(self, sha256: str, kind: Kind) -> FileFacts:
         return await self._reader.facts(self.path(sha256).absolute(), kind)
 
+    async def picture(self, sha256: str, kind: Kind, size: int) -> bytes:
+        return await self._pictures.picture(self.path(sha256).absolute(), sha256, kind, size)
+
+    def _aside(self, sha256: str) -> Path:
+        return self._incoming / f"{self.path(sha256).name}.deleted"
+
+    async def set_aside(self, sha256: str) -> None:
+        await asyncio.to_thread(_moved, self.path(sha256), self._aside(sha256))
+
+    async def drop_aside(self, sha256: str) -> None:
+        await _guarded(lambda: self._drop_aside(sha256))
+
+    def _drop_aside(self, sha256: str) -> None:
+        folder = self.path(sha256).parent
+        if folder.exists():
+            _sync_path(folder)
+        self._aside(sha256).unlink(missing_ok=True)
+        self._pictures.drop(sha256)
+
     async def receive_kept(self, sha256: str) -> Received | None:
         path = self.path(sha256)
         try:
@@ -135,17 +170,20 @@ class ArtifactFolder:
         return await asyncio.to_thread(self._drop_stale, time.time() - older_than_seconds)
 
     def _drop_stale(self, before: float) -> int:
-        return sum(_dropped(path, before) for folder in (self._incoming, self._uploads) for path in folder.iterdir())
+        folders = (self._incoming, self._uploads)
+        return self._pictures.drop_old() + sum(
+            _dropped(path, before) for folder in folders for path in folder.iterdir()
+        )
 
     def move(self, source: Path, sha256: str) -> None:
-        """Synced, then visible. The same bytes twice are one file."""
+        """Synced, then visible; the source stays, for once more. The same bytes twice are one file."""
         target = self.path(sha256)
         if not source.exists() and target.exists():
             return
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync_path(source)
         failpoint("before_artifact_visible")
-        source.replace(target)
+        _linked(source, target)
         for folder in (target.parent, target.parent.parent, self._root):
             _sync_path(folder)
         failpoint("after_artifact_visible")
@@ -214,6 +252,39 @@ async def _guarded(work: Callable[[], T]) -> T:
         if error.errno in _FULL:
             raise StorageFull(os.strerror(error.errno)) from error
         raise
+
+
+class _OpenFile:
+    """The ``Opened`` port."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    async def read(self, offset: int, limit: int) -> bytes:
+        # To its end even if the reader goes: its handle is closed after that, and then may be another's.
+        return await _guarded(lambda: os.pread(self._handle, limit, offset))
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Under both names, and the second never half: a link beside it takes its place. Where the file system has no links, the
+    first name goes."""
+    beside = source.with_name(f"{source.name}.kept")
+    try:
+        beside.unlink(missing_ok=True)
+        beside.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        source.replace(target)
+        return
+    beside.replace(target)
+    # A link to what is there already takes no place: then it is left over.
+    beside.unlink(missing_ok=True)
+
+
+def _moved(source: Path, target: Path) -> None:
+    with suppress(FileNotFoundError):
+        source.replace(target)
 
 
 def _read_at(path: Path, offset: int, limit: int) -> bytes:

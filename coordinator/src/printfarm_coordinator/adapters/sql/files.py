@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from printfarm_files.facts import from_json, to_json
 
-from ...app.file_ports import Artifact
+from ...app.file_ports import Artifact, FileFilter, FileNeed
 from ...domain.file_facts import StoredFacts, materials
+from ...domain.run import ACTIVE
 from . import tables
 from .rows import Row
 from .statements import SqlChange, SqlLook
@@ -18,7 +19,12 @@ _COLUMNS = [tables.artifact.c[field.name] for field in fields(Artifact)]
 _ARTIFACT = sa.select(*_COLUMNS)
 _HERE = tables.artifact.c.deleted_at.is_(None)
 _ONE = _ARTIFACT.where(tables.artifact.c.sha256 == sa.bindparam("key"), _HERE)
+# Whoever adds a row that refers to it takes the same lock.
+_HELD = _ONE.with_for_update(read=True, key_share=True)
+_LOCKED = _ARTIFACT.where(tables.artifact.c.sha256 == sa.bindparam("key")).with_for_update()
+_ACTIVE_RUN = [state.value for state in ACTIVE]
 _BETWEEN = "|"
+_MOST_NEEDS = 20
 
 
 def artifact_from(row: Row) -> Artifact:
@@ -58,17 +64,25 @@ class SqlFileReading(SqlLook):
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
         return [artifact_from(row) for row in await self._all(_ARTIFACT.where(tables.artifact.c.sha256.in_(sha256s)))]
 
-    async def artifacts(
-        self, limit: int, after: tuple[int, str] | None, *, name_contains: str = "", kind: str = ""
-    ) -> list[Artifact]:
-        table = tables.artifact.c
-        query = _ARTIFACT.where(_HERE).order_by(table.created_at.desc(), table.sha256.desc()).limit(limit)
-        if after:
-            query = query.where(sa.tuple_(table.created_at, table.sha256) < sa.tuple_(*after))
-        if name_contains:
-            query = query.where(table.display_name.icontains(name_contains, autoescape=True))
-        if kind:
-            query = query.where(table.kind == kind)
+    async def artifacts(self, wanted: FileFilter) -> list[Artifact]:
+        table, facts = tables.artifact.c, tables.file_facts.c
+        query = _ARTIFACT.where(_HERE).order_by(table.created_at.desc(), table.sha256.desc()).limit(wanted.limit)
+        if wanted.slicer or wanted.printer_model or wanted.material:
+            query = query.join(tables.file_facts)
+        if wanted.after:
+            query = query.where(sa.tuple_(table.created_at, table.sha256) < sa.tuple_(*wanted.after))
+        if wanted.kind:
+            query = query.where(table.kind == wanted.kind)
+        if wanted.material:
+            word = f"{_BETWEEN}{wanted.material.lower()}{_BETWEEN}"
+            query = query.where(facts.materials.contains(word, autoescape=True))
+        for column, part in (
+            (table.display_name, wanted.name_contains),
+            (facts.slicer, wanted.slicer),
+            (facts.printer_model, wanted.printer_model),
+        ):
+            if part:
+                query = query.where(column.icontains(part, autoescape=True))
         return [artifact_from(row) for row in await self._all(query)]
 
     async def file_facts(self, sha256s: Sequence[str]) -> dict[str, StoredFacts]:
@@ -80,9 +94,63 @@ class SqlFileReading(SqlLook):
         query = _ARTIFACT.where(_HERE, table.facts_version < reader_version, table.sha256.not_in(sorted(but)))
         return [artifact_from(row) for row in await self._all(query.order_by(table.created_at.desc()).limit(limit))]
 
+    async def needs_of_file(self, sha256: str) -> list[FileNeed]:
+        job, run, slicing = tables.job.c, tables.run.c, tables.slicing.c
+        open_jobs = sa.select(job.job_id).where(job.ended_at.is_(None))
+        sliced = sa.select(slicing.model_sha256).where(slicing.result_sha256 == sha256)
+        # Runs from before runs named their file have the job's.
+        printed = sa.func.coalesce(sa.func.nullif(run.artifact_sha256, ""), job.artifact_sha256)
+        asked: dict[str, list[sa.Select[Any]]] = {
+            "job": [
+                open_jobs.where(job.artifact_sha256 == sha256),
+                open_jobs.where(job.needs_slicing, job.artifact_sha256.in_(sliced)),
+            ],
+            "run": [
+                sa.select(run.run_id)
+                .join(tables.job, job.job_id == run.job_id)
+                .where(run.state.in_(_ACTIVE_RUN), printed == sha256)
+            ],
+            "slicing": [
+                sa.select(slicing.slicing_id).where(slicing.ended_at.is_(None), slicing.model_sha256 == sha256)
+            ],
+        }
+        found = [
+            FileNeed(what, key)
+            for what, queries in asked.items()
+            for query in queries
+            for key in (await self._connection.execute(query.limit(_MOST_NEEDS))).scalars()
+        ]
+        return sorted(found, key=lambda need: (need.what, need.key))
+
+    async def files_to_erase(self, limit: int) -> list[str]:
+        table = tables.artifact.c
+        query = sa.select(table.sha256).where(table.deleted_at.is_not(None), table.erased_at.is_(None))
+        return list((await self._connection.execute(query.order_by(table.deleted_at).limit(limit))).scalars())
+
 
 class SqlFileWriting(SqlFileReading, SqlChange):
     """The changes of ``FileWriting``."""
+
+    async def hold_artifact(self, sha256: str) -> Artifact | None:
+        row = await self._one(_HELD, {"key": sha256})
+        return artifact_from(row) if row else None
+
+    async def lock_artifact(self, sha256: str) -> Artifact | None:
+        row = await self._one(_LOCKED, {"key": sha256})
+        return artifact_from(row) if row else None
+
+    async def delete_artifact(self, sha256: str) -> None:
+        await self._change(sha256, {"deleted_at": self.now, "erased_at": None})
+
+    async def revive_artifact(self, artifact: Artifact) -> None:
+        await self._change(artifact.sha256, asdict(artifact) | {"deleted_at": None, "erased_at": None})
+
+    async def note_erased(self, sha256: str) -> None:
+        await self._change(sha256, {"erased_at": self.now})
+
+    async def _change(self, sha256: str, values: dict[str, Any]) -> None:
+        table = tables.artifact
+        await self._connection.execute(sa.update(table).where(table.c.sha256 == sha256).values(values))
 
     async def put_artifact(self, artifact: Artifact) -> None:
         insert = self._dialect.insert(tables.artifact).values(asdict(artifact))

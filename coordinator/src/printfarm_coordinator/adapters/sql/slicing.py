@@ -56,6 +56,10 @@ class SqlSlicingReading(SqlLook):
         mine = table.model_sha256.in_(sorted(set(model_sha256s)))
         return await self._slicings(sa.select(tables.slicing).where(mine).order_by(table.created_at, table.slicing_id))
 
+    async def slicings_to(self, result_sha256: str) -> list[Slicing]:
+        mine = tables.slicing.c.result_sha256 == result_sha256
+        return await self._slicings(sa.select(tables.slicing).where(mine).order_by(tables.slicing.c.slicing_id))
+
     async def claimable_slicings(self, engines: dict[str, str], limit: int) -> list[Slicing]:
         table = tables.slicing.c
         lapsed = (table.state == SlicingState.RUNNING.value) & (table.claim_expires_at <= self.now)

@@ -80,6 +80,16 @@ class ArtifactServiceStub(object):
                 request_serializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.ReadArtifactRequest.SerializeToString,
                 response_deserializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.ReadArtifactResponse.FromString,
                 _registered_method=True)
+        self.GetThumbnail = channel.unary_unary(
+                '/printfarm.control.v1.ArtifactService/GetThumbnail',
+                request_serializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.GetThumbnailRequest.SerializeToString,
+                response_deserializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.GetThumbnailResponse.FromString,
+                _registered_method=True)
+        self.DeleteArtifact = channel.unary_unary(
+                '/printfarm.control.v1.ArtifactService/DeleteArtifact',
+                request_serializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.SerializeToString,
+                response_deserializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.DeleteArtifactResponse.FromString,
+                _registered_method=True)
 
 
 class ArtifactServiceServicer(object):
@@ -139,7 +149,7 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """Newest first. May be repeated.
+        """Newest first. A page may hold fewer than were asked for, and go on. May be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +157,22 @@ class ArtifactServiceServicer(object):
 
     def ReadArtifact(self, request, context):
         """Bytes from an offset. Errors: NOT_FOUND. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetThumbnail(self, request, context):
+        """A picture of it, made where there is none yet. Errors: NOT_FOUND; NO_PICTURE (none can be made); UNAVAILABLE (it is not made
+        yet: ask again). May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteArtifact(self, request, context):
+        """Its bytes are thrown away; jobs of it keep its name. Errors: NOT_FOUND; FILE_NEEDED (the detail names what needs it). May be
+        repeated. The same bytes, stored again, are there again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +225,16 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.ReadArtifact,
                     request_deserializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.ReadArtifactRequest.FromString,
                     response_serializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.ReadArtifactResponse.SerializeToString,
+            ),
+            'GetThumbnail': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThumbnail,
+                    request_deserializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.GetThumbnailRequest.FromString,
+                    response_serializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.GetThumbnailResponse.SerializeToString,
+            ),
+            'DeleteArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteArtifact,
+                    request_deserializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.FromString,
+                    response_serializer=printfarm_dot_control_dot_v1_dot_artifact__service__pb2.DeleteArtifactResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -445,6 +481,60 @@ class ArtifactService(object):
             '/printfarm.control.v1.ArtifactService/ReadArtifact',
             printfarm_dot_control_dot_v1_dot_artifact__service__pb2.ReadArtifactRequest.SerializeToString,
             printfarm_dot_control_dot_v1_dot_artifact__service__pb2.ReadArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThumbnail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/printfarm.control.v1.ArtifactService/GetThumbnail',
+            printfarm_dot_control_dot_v1_dot_artifact__service__pb2.GetThumbnailRequest.SerializeToString,
+            printfarm_dot_control_dot_v1_dot_artifact__service__pb2.GetThumbnailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/printfarm.control.v1.ArtifactService/DeleteArtifact',
+            printfarm_dot_control_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.SerializeToString,
+            printfarm_dot_control_dot_v1_dot_artifact__service__pb2.DeleteArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,9 +54,17 @@ class ArtifactServiceStub:
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.GetArtifactRequest, _artifact_service_pb2.GetArtifactResponse]
     """Errors: NOT_FOUND. May be repeated."""
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.ListArtifactsRequest, _artifact_service_pb2.ListArtifactsResponse]
-    """Newest first. May be repeated."""
+    """Newest first. A page may hold fewer than were asked for, and go on. May be repeated."""
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactRequest, _artifact_service_pb2.ReadArtifactResponse]
     """Bytes from an offset. Errors: NOT_FOUND. May be repeated."""
+    GetThumbnail: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.GetThumbnailRequest, _artifact_service_pb2.GetThumbnailResponse]
+    """A picture of it, made where there is none yet. Errors: NOT_FOUND; NO_PICTURE (none can be made); UNAVAILABLE (it is not made
+    yet: ask again). May be repeated.
+    """
+    DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.DeleteArtifactRequest, _artifact_service_pb2.DeleteArtifactResponse]
+    """Its bytes are thrown away; jobs of it keep its name. Errors: NOT_FOUND; FILE_NEEDED (the detail names what needs it). May be
+    repeated. The same bytes, stored again, are there again.
+    """
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
@@ -84,9 +92,17 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     GetArtifact: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.GetArtifactRequest, _artifact_service_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """Errors: NOT_FOUND. May be repeated."""
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.ListArtifactsRequest, _artifact_service_pb2.ListArtifactsResponse]  # type: ignore[assignment]
-    """Newest first. May be repeated."""
+    """Newest first. A page may hold fewer than were asked for, and go on. May be repeated."""
     ReadArtifact: _aio.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactRequest, _artifact_service_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """Bytes from an offset. Errors: NOT_FOUND. May be repeated."""
+    GetThumbnail: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.GetThumbnailRequest, _artifact_service_pb2.GetThumbnailResponse]  # type: ignore[assignment]
+    """A picture of it, made where there is none yet. Errors: NOT_FOUND; NO_PICTURE (none can be made); UNAVAILABLE (it is not made
+    yet: ask again). May be repeated.
+    """
+    DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.DeleteArtifactRequest, _artifact_service_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
+    """Its bytes are thrown away; jobs of it keep its name. Errors: NOT_FOUND; FILE_NEEDED (the detail names what needs it). May be
+    repeated. The same bytes, stored again, are there again.
+    """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     """Files. All methods may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE, STORAGE_FULL and INTERNAL."""
@@ -159,7 +175,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.ListArtifactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_service_pb2.ListArtifactsResponse, _abc.Awaitable[_artifact_service_pb2.ListArtifactsResponse]]:
-        """Newest first. May be repeated."""
+        """Newest first. A page may hold fewer than were asked for, and go on. May be repeated."""
 
     @_abc_1.abstractmethod
     def ReadArtifact(
@@ -168,5 +184,25 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_artifact_service_pb2.ReadArtifactResponse], _abc.AsyncIterator[_artifact_service_pb2.ReadArtifactResponse]]:
         """Bytes from an offset. Errors: NOT_FOUND. May be repeated."""
+
+    @_abc_1.abstractmethod
+    def GetThumbnail(
+        self,
+        request: _artifact_service_pb2.GetThumbnailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_service_pb2.GetThumbnailResponse, _abc.Awaitable[_artifact_service_pb2.GetThumbnailResponse]]:
+        """A picture of it, made where there is none yet. Errors: NOT_FOUND; NO_PICTURE (none can be made); UNAVAILABLE (it is not made
+        yet: ask again). May be repeated.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteArtifact(
+        self,
+        request: _artifact_service_pb2.DeleteArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_service_pb2.DeleteArtifactResponse, _abc.Awaitable[_artifact_service_pb2.DeleteArtifactResponse]]:
+        """Its bytes are thrown away; jobs of it keep its name. Errors: NOT_FOUND; FILE_NEEDED (the detail names what needs it). May be
+        repeated. The same bytes, stored again, are there again.
+        """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from printfarm.model.v1 import file_facts_pb2 as _file_facts_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -56,6 +57,10 @@ class Artifact(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
+    FACTS_STATE_FIELD_NUMBER: _builtins.int
+    FACTS_REASON_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
     """64 lower-case hexadecimal digits."""
     size_bytes: _builtins.int
@@ -64,8 +69,20 @@ class Artifact(_message.Message):
     """The name its first uploader gave it. Display text only: never a path."""
     estimated_seconds: _builtins.float
     """As the slicer reckons it; absent where the file does not say, and for models."""
+    facts_state: _file_facts_pb2.FactsState.ValueType
+    """Unspecified where facts are not told, as in a job."""
+    facts_reason: _builtins.str
+    """Why it is unreadable."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def facts(self) -> _file_facts_pb2.FileFacts:
+        """Of a file that was read."""
+
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted: only jobs still tell of it."""
+
     def __init__(
         self,
         *,
@@ -75,10 +92,14 @@ class Artifact(_message.Message):
         display_name: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         estimated_seconds: _builtins.float | None = ...,
+        facts_state: _file_facts_pb2.FactsState.ValueType = ...,
+        facts_reason: _builtins.str = ...,
+        facts: _file_facts_pb2.FileFacts | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_seconds", b"_estimated_seconds", "create_time", b"create_time", "estimated_seconds", b"estimated_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_seconds", b"_estimated_seconds", "create_time", b"create_time", "delete_time", b"delete_time", "estimated_seconds", b"estimated_seconds", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_seconds", b"_estimated_seconds", "create_time", b"create_time", "display_name", b"display_name", "estimated_seconds", b"estimated_seconds", "kind", b"kind", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_seconds", b"_estimated_seconds", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "estimated_seconds", b"estimated_seconds", "facts", b"facts", "facts_reason", b"facts_reason", "facts_state", b"facts_state", "kind", b"kind", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__estimated_seconds: _TypeAlias = _typing.Literal["estimated_seconds"]  # noqa: Y015
     _WhichOneofArgType__estimated_seconds: _TypeAlias = _typing.Literal["_estimated_seconds", b"_estimated_seconds"]  # noqa: Y015

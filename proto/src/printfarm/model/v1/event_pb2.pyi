@@ -36,7 +36,7 @@ class Event(_message.Message):
     type: _builtins.str
     """Such as "run.started", "job.completed", "printer.held"."""
     subject_kind: _builtins.str
-    """"job", "run", "printer" or "agent"."""
+    """"job", "run", "printer", "agent" or "file"."""
     subject_id: _builtins.str
     subject_sequence: _builtins.int
     """Per subject: 1, 2, 3, ..."""
