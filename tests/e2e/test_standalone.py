@@ -1,23 +1,18 @@
 """``make run``: the whole farm in one process, as a newcomer meets it."""
 
 import contextlib
-import os
 import re
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.conftest import need, need_sandbox
 from tests.support.farm import GCODE, until
 from tests.support.models import box_stl
-from tests.support.ports import free_port
+from tests.support.standalone import Standalone
 from tests.support.virtual_printer import VirtualPrinters
 
 pytestmark = pytest.mark.timeout(240)
@@ -28,57 +23,6 @@ driver = "virtual"
 initial_bed = "clear"
 options = {{ address = "{address}" }}
 """
-
-
-class Standalone:
-    """The program, and its REST API."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data = folder / "farm"
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, **variables: str) -> "Standalone":
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "PRINTFARM_DATA_DIR": str(self.data),
-            "PRINTFARM_PORT": str(self.port),
-            "PRINTFARM_TIME_SCALE": "500",
-            **variables,
-        }
-        command = [sys.executable, "-m", "printfarm_standalone"]
-        with (self.folder / "out.txt").open("wb") as out:
-            self._process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=out, stderr=out, start_new_session=True
-            )
-        return self
-
-    def output(self) -> str:
-        return (self.folder / "out.txt").read_text()
-
-    def says(self, words: str) -> None:
-        until(lambda: words in self.output() or self.is_over(), 90, words)
-        assert words in self.output(), self.output()
-
-    def is_over(self) -> bool:
-        return self._process is not None and self._process.poll() is not None
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        assert self._process is not None
-        if not self.is_over():
-            os.kill(self._process.pid, number)
-        return self._process.wait(60)
-
-    def get(self, path: str) -> Any:
-        key = (self.data / "admin-api-key").read_text().strip()
-        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers={"X-API-Key": key}, timeout=20)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def states(self) -> dict[str, str]:
-        return {printer["printer_id"]: printer["state"] for printer in self.get("/api/v1/printers")["items"]}
 
 
 def processes_on(folder: Path) -> list[str]:
@@ -95,8 +39,7 @@ def processes_on(folder: Path) -> list[str]:
 def farm(tmp_path: Path) -> Iterator[Standalone]:
     made = Standalone(tmp_path)
     yield made
-    if not made.is_over() and made._process is not None:
-        made.end(signal.SIGKILL)
+    made.close()
 
 
 def test_the_first_start_prints_a_sample_and_the_second_keeps_everything(farm: Standalone) -> None:
@@ -128,11 +71,9 @@ def test_a_printer_of_the_file_prints_beside_the_virtual_ones(farm: Standalone) 
         farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1").says("Serving.")
         assert "Real printers: beside" in farm.output()
         until(lambda: farm.states() == {"beside": "idle", "virtual-1": "idle"})
-        key = (farm.data / "admin-api-key").read_text().strip()
         job = '{"name": "there", "requirements": {"printer_ids": ["beside"]}}'
         files = {"file": ("part.gcode", GCODE), "job": (None, job, "application/json")}
-        address = f"http://127.0.0.1:{farm.port}/api/v1/jobs/receive"
-        made = httpx.post(address, files=files, headers={"X-API-Key": key}, timeout=20)  # type: ignore[arg-type]
+        made = farm.post("/api/v1/jobs/receive", files=files)
         assert made.status_code == 202, made.text
         until(lambda: beside.starts() or None, 60, "it prints there")
 
@@ -142,13 +83,11 @@ def test_a_model_is_sliced_and_printed_as_it_comes(farm: Standalone) -> None:
     need_sandbox()
     farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1", PRINTFARM_TIME_SCALE="2000").says("Serving.")
     assert "Models are sliced with prusaslicer" in farm.output()
-    key = (farm.data / "admin-api-key").read_text().strip()
     files = {"file": ("box.stl", box_stl()), "job": (None, '{"name": "box"}', "application/json")}
 
     def accepted() -> str | None:
         # Until its worker has said Hello, models are refused.
-        address = f"http://127.0.0.1:{farm.port}/api/v1/jobs/receive"
-        answer = httpx.post(address, files=files, headers={"X-API-Key": key}, timeout=20)  # type: ignore[arg-type]
+        answer = farm.post("/api/v1/jobs/receive", files=files)
         return str(answer.json()["job_id"]) if answer.status_code == 202 else None
 
     job_id = until(accepted, 60, "its worker is there")

@@ -1,7 +1,8 @@
 """A printer's inside, for the emulators of network protocols: files, one print at a time, a plate, and a log that is the truth.
 
 It is moved by looking at it: ``advance`` brings it to the clock's time. How long a print takes stands in its file:
-``;seconds=5`` of moves after ``;heat=2`` of standing still. Each protocol's emulator dresses it in its own words.
+``;seconds=5`` of moves after ``;heat=2`` of standing still; a sliced file takes what its slicer estimated. Each protocol's
+emulator dresses it in its own words.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 AMBIENT = 25.0
+_ESTIMATE = re.compile(rb"^; estimated printing time \(normal mode\) = (?:(\d+)h )?(?:(\d+)m )?(\d+)s", re.M)
 
 
 class Phase(StrEnum):
@@ -36,6 +38,13 @@ def gcode(seconds: float, heat: float = 0.0, *, padding: int = 0) -> bytes:
     """A file whose print takes so long."""
     moves = b"G28\nM104 S215\nM140 S60\nG1 X10 Y10 F3000\n" * 4
     return f";seconds={seconds:g}\n;heat={heat:g}\n".encode() + moves + b";" + b"x" * padding + b"\n"
+
+
+def estimated_seconds(content: bytes) -> float:
+    """By the slicer's own word; 0 without one."""
+    found = _ESTIMATE.search(content)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return 3600.0 * hours + 60.0 * minutes + seconds
 
 
 @dataclass(slots=True)
@@ -111,7 +120,8 @@ class Machine:
         content = self.files[name] if content is None else content
         said = {key: float(value) for key, value in re.findall(rb"^;(seconds|heat)=([0-9.]+)", content, re.M)}
         self.number += 1
-        self.job = Print(self.number, name, said.get(b"seconds", 1.0), said.get(b"heat", 0.0), foreign, self.clock())
+        seconds = said.get(b"seconds", estimated_seconds(content) or 1.0)
+        self.job = Print(self.number, name, seconds, said.get(b"heat", 0.0), foreign, self.clock())
         self.ended = None
         self.targets = {"hotend": 215.0, "bed": 60.0}
         digest = hashlib.sha256(content).hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import structlog
 from cryptography import x509
@@ -71,7 +72,7 @@ def agent_id_of(settings: AgentSettings) -> str:
 @asynccontextmanager
 async def open_agent(settings: AgentSettings) -> AsyncGenerator[RunningAgent]:
     """Everything an agent is. Closing it leaves prints running. Raises WrongSettings."""
-    boot_id = uuid.uuid4().hex
+    boot_id, host_boot = uuid.uuid4().hex, await asyncio.to_thread(_host_boot)
     async with AsyncExitStack() as stack:
         journal = _open_journal(stack, settings)
         telemetry = Telemetry()
@@ -82,7 +83,9 @@ async def open_agent(settings: AgentSettings) -> AsyncGenerator[RunningAgent]:
                 driver = await stack.enter_async_context(driver_named(printer)(printer.config))
             except ValueError as error:
                 raise WrongSettings(str(error)) from error
-            workers[printer.printer_id] = PrinterWorker(printer, settings, driver, journal, files, telemetry, boot_id)
+            workers[printer.printer_id] = PrinterWorker(
+                printer, settings, driver, journal, files, telemetry, boot_id, host_boot
+            )
         link = Link(settings, workers, journal, telemetry, boot_id)
         tasks = [asyncio.create_task(watch_loop(link.loop_lag.note))]
         stack.push_async_callback(_end, tasks)
@@ -95,6 +98,14 @@ async def open_agent(settings: AgentSettings) -> AsyncGenerator[RunningAgent]:
         agent_id = agent_id_of(settings)
         _LOG.info("agent works", agent_id=agent_id, printers=len(workers), metrics=address)
         yield RunningAgent(agent_id, address, link, workers)
+
+
+def _host_boot() -> str:
+    """Until this changes, the monotonic clock of all processes is one; empty where the host does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _open_journal(stack: AsyncExitStack, settings: AgentSettings) -> Journal | None:

@@ -157,7 +157,8 @@ class Driver(Protocol):
         ...
 
     async def observe(self) -> Observation:
-        """A fresh look. May be repeated. Raises ConnectionLost or BadReply; never answers from memory."""
+        """A fresh look. May be repeated, and cancelled at any await. Raises ConnectionLost or BadReply; never answers from
+        memory."""
         ...
 
     async def put_file(self, path: Path, name: str, sent: Sent) -> None:

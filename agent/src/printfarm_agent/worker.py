@@ -70,7 +70,11 @@ from .telemetry import Telemetry
 _LOG = structlog.get_logger(__name__)
 _STOP_RETRY_SECONDS = 0.5
 _LONGEST_STOP_SECONDS = 60.0
+_LONGEST_STOP_PAUSE_SECONDS = 2.0
 _COMMIT_RETRY_SECONDS = 1.0
+# What does not wait longer for a look that is under way.
+_COMMANDS = frozenset({Operation.PAUSE, Operation.RESUME, Operation.CANCEL})
+_LOOK_ROOM_SECONDS = 1.0
 # A driver keeps its own deadlines; this one is for a driver that breaks that promise.
 _LONGEST_CALL_SECONDS = 900.0
 
@@ -109,6 +113,7 @@ class PrinterWorker:
         files: Files,
         telemetry: Telemetry,
         boot_id: str,
+        host_boot: str = "",
     ) -> None:
         self.settings = settings
         self.printer_id = settings.printer_id
@@ -122,7 +127,7 @@ class PrinterWorker:
         self._files = files
         self._telemetry = telemetry
         self._can = Capabilities(can_pause=False, prints_autonomously=False)
-        self._boot_id = boot_id
+        self._boot_id, self._host_boot = boot_id, host_boot
         self._limits = settings.limits
         self._dialect = DIALECTS.get(settings.driver, Dialect.ANY)
         self._heat = HeatWatch(settings.heat)
@@ -131,9 +136,10 @@ class PrinterWorker:
         self._driver_lock = asyncio.Lock()
         self._operations: set[asyncio.Task[None]] = set()
         self._transfer: asyncio.Task[None] | None = None
-        self.state: State = reopened(journal.book(self.printer_id)) if journal else State(Book())
+        self.state: State = reopened(journal.book(self.printer_id), host_boot) if journal else State(Book())
         self._progressed_at = time.monotonic()
         self._observe_now = asyncio.Event()
+        self._look: asyncio.Task[Observation] | None = None
 
     # -- from outside
 
@@ -200,6 +206,7 @@ class PrinterWorker:
             start_ttl=START_TTL_SECONDS - START_MARGIN_SECONDS,
             idle_heat_seconds=self._agent.idle_heat_seconds,
             closed=closed,
+            host_boot=self._host_boot,
         )
 
     async def _step(self, given: Input) -> None:
@@ -295,7 +302,17 @@ class PrinterWorker:
 
     async def _observe(self) -> None:
         async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
-            seen = await self._driver.observe()
+            look = self._look = asyncio.create_task(self._driver.observe())
+            try:
+                await asyncio.wait([look])
+            finally:
+                self._look = None
+                if look.cancel():
+                    await asyncio.wait([look])
+            if look.cancelled():
+                # It made room for a command: the next look follows it.
+                return
+            seen = look.result()
         now = time.monotonic()
         self._give(Seen(seen))
         if why := self._heat.look(seen.heaters, now):
@@ -322,25 +339,31 @@ class PrinterWorker:
     # -- doing
 
     async def _stop(self, effect: EmergencyStop) -> None:
-        """Beside whatever hangs. Told as done only once it was written to the machine."""
+        """Beside whatever hangs. Told as done only once it was written to the machine; until then it is tried again."""
         self.counts.emergency_stops += 1
-        try:
-            async with asyncio.timeout(_LONGEST_STOP_SECONDS):
-                await self._driver.emergency_stop()
-        except NothingToStop as word:
-            _LOG.warning("nothing to stop", printer_id=self.printer_id, why=str(word))
-        except Exception as error:
-            # Whatever it is, a stop that was not written is asked for again.
-            self.counts.driver_errors += 1
-            _LOG.error("emergency stop not written", printer_id=self.printer_id, why=str(error) or type(error).__name__)
-            await asyncio.sleep(_STOP_RETRY_SECONDS)
-            self._give(StopFailed(effect.generation))
-            if effect.generation == 0:
-                await self._stop(effect)
-            return
+        pause, word = _STOP_RETRY_SECONDS, ""
+        while True:
+            try:
+                async with asyncio.timeout(_LONGEST_STOP_SECONDS):
+                    await self._driver.emergency_stop()
+                break
+            except NothingToStop as nothing:
+                word = str(nothing)
+                _LOG.warning("nothing to stop", printer_id=self.printer_id, why=word)
+                break
+            except Exception as error:
+                # Whatever it is, a stop that was not written is asked for again.
+                self.counts.driver_errors += 1
+                why = (str(error) if isinstance(error, DriverError) else "") or type(error).__name__
+                _LOG.error("emergency stop not written", printer_id=self.printer_id, why=why)
+                self._give(
+                    StopFailed(effect.generation, f"the emergency stop is not carried out, and tried again: {why}")
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_STOP_PAUSE_SECONDS)
         if self.state.busy is Operation.START:
             await asyncio.sleep(_STOP_RETRY_SECONDS)
-        self._give(Stopped(effect.generation))
+        self._give(Stopped(effect.generation, word))
 
     async def _abandon(self, effect: Abandon) -> None:
         """Where the transfer ended by itself meanwhile, its own word came first and this one changes nothing."""
@@ -349,8 +372,18 @@ class PrinterWorker:
             await asyncio.wait([self._transfer])
         self._give(Failed(effect.operation, "abandoned", "nobody wants it any more", certain=False))
 
+    async def _make_room(self) -> None:
+        """People wait for a command: a look that takes long, such as one that waits for its turn, is given up for it. But not
+        where it has to find the printer again first, which the command could not do without."""
+        look = self._look
+        if look is not None and self.state.reachable:
+            await asyncio.wait([look], timeout=_LOOK_ROOM_SECONDS)
+            look.cancel()
+
     async def _perform(self, do: Do) -> None:
         try:
+            if do.operation in _COMMANDS:
+                await self._make_room()
             handle = await self._operation(do)
         except Refused as error:
             self._give(Failed(do.operation, "refused", str(error), certain=True))

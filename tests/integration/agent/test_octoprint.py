@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from printfarm_agent.driver import Driver, Ending, ObservedState, OutcomeUnknown, Refused
+from printfarm_agent.driver import Driver, Ending, NothingToStop, ObservedState, OutcomeUnknown, Refused
 from printfarm_agent.drivers.octoprint.driver import OctoPrintDriver
 from tests.conformance.rigs.octoprint import OctoPrintRig
 from tests.conformance.steps import BUSY, Bench, until
@@ -125,3 +125,25 @@ async def test_a_file_that_does_not_fit_is_not_sent(rig: OctoPrintRig, bench: Be
     with pytest.raises(Refused, match="1000 bytes left"):
         await bench.bring(rig.gcode(1.0))
     assert await rig.files() == set()
+
+
+async def test_a_stop_that_nothing_can_carry_is_refused_with_what_to_do_and_goes_out_once_it_can(
+    octoprint_server: OctoPrintServer, driver: Driver
+) -> None:
+    await asyncio.to_thread(octoprint_server.post, "/api/connection", command="disconnect")
+    await until(driver, lambda seen: seen.state is ObservedState.OFFLINE)
+    for _ in range(2):
+        with pytest.raises(Refused, match="at its socket, or press Connect"):
+            await driver.emergency_stop()
+    await asyncio.to_thread(octoprint_server.connect)
+    await driver.emergency_stop()
+    await until(driver, lambda seen: seen.state is ObservedState.ERROR)
+    with pytest.raises(NothingToStop):
+        # It was written, and this closed the connection.
+        await driver.emergency_stop()
+    await asyncio.to_thread(octoprint_server.connect)
+    await until(driver, lambda seen: seen.state is ObservedState.IDLE)
+    await asyncio.to_thread(octoprint_server.post, "/api/connection", command="disconnect")
+    await until(driver, lambda seen: seen.state is ObservedState.OFFLINE)
+    with pytest.raises(Refused):
+        await driver.emergency_stop()

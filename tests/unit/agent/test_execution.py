@@ -374,3 +374,52 @@ def test_a_stop_while_a_start_is_on_its_way_is_written_again_behind_it() -> None
     state, effects = ex.step(state, ex.Stopped(1), 101.3, RULES, "n")
     facts = [event.kind for effect in effects if isinstance(effect, ex.Commit) for event in effect.events]
     assert (state.book.stop_done, facts) == (1, ["emergency_stopped", "failed"])
+
+
+def _finished_after_a_restart(host_boot: str, *looks: tuple[float, Observation]) -> float:
+    """What is told of the time it took, by a printer that does not tell: begun at 100, then another process of the agent."""
+    rules = replace(RULES, host_boot="host")
+    state = _begun()
+    assert state.book.run is not None
+    run = replace(state.book.run, began_at=100.0, host_boot="host")
+    state = ex.reopened(replace(state.book, run=run), host_boot)
+    told: list[Any] = []
+    for now, seen in looks:
+        state, effects = ex.step(state, ex.Seen(seen), now, rules, "n")
+        told += [
+            e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events if e.kind == "finished"
+        ]
+    (event,) = told
+    return float(event.data["elapsed"])
+
+
+def test_a_print_that_a_restarted_agent_saw_to_its_end_has_its_whole_time() -> None:
+    printing = PRINTING.observation
+    done = replace(printing, state=ObservedState.IDLE, ending=Ending.COMPLETE, end_of_file=True)
+    assert _finished_after_a_restart("host", (150.0, printing), (160.0, done)) == 60.0
+    # Another boot of the host: its clock began anew.
+    assert _finished_after_a_restart("another", (150.0, printing), (160.0, done)) == 0.0
+    # What ended while nobody looked may have ended at once.
+    assert _finished_after_a_restart("host", (5_000.0, done)) == 0.0
+    assert _finished_after_a_restart("host", (150.0, printing), (5_000.0, done)) == 50.0
+
+
+def test_people_are_told_once_of_a_stop_that_cannot_be_carried_out() -> None:
+    wanted = ex.Wanted(1, stop_generation=1)
+    state, _ = ex.step(ex.reopened(ex.Book()), wanted, 1.0, RULES, "n")
+    told = []
+    for word in (ex.StopFailed(1, "no way"), ex.StopFailed(1, "no way"), ex.Stopped(1)):
+        state, effects = ex.step(state, word, 2.0, RULES, "n")
+        told += [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events]
+        assert not any(isinstance(effect, ex.EmergencyStop) for effect in effects), "one is under way"
+    assert [(event.kind, event.data.get("text")) for event in told] == [
+        ("alarm", "no way"),
+        ("emergency_stopped", None),
+    ]
+
+
+def test_people_are_told_that_there_was_nothing_to_stop() -> None:
+    state, _ = ex.step(ex.reopened(ex.Book()), ex.Wanted(1, stop_generation=1), 1.0, RULES, "n")
+    _, effects = ex.step(state, ex.Stopped(1, "it has no stop"), 2.0, RULES, "n")
+    told = [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events]
+    assert [event.kind for event in told] == ["alarm", "emergency_stopped"]

@@ -17,7 +17,7 @@ from printfarm_agent.driver import (
     PrinterConfig,
     Refused,
 )
-from printfarm_agent.execution import Book, LocalRun, Stage, Wanted
+from printfarm_agent.execution import Book, Desire, LocalRun, Stage, Wanted, WantedRun
 from printfarm_agent.files import Files
 from printfarm_agent.journal import Journal
 from printfarm_agent.settings import AgentSettings, PrinterSettings
@@ -123,3 +123,45 @@ async def test_a_stop_is_written_until_it_is_and_looks_never_end(tmp_path: Path)
             with suppress(asyncio.CancelledError):
                 await task
     assert driver.tries == 3
+
+
+@dataclass
+class Slow(Forgetful):
+    """Prints, and each look waits for its turn, for ever."""
+
+    looks: list[asyncio.Event] = field(default_factory=lambda: [asyncio.Event(), asyncio.Event()])
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def recover(self, name: str, handle: Handle | None) -> Observation:
+        return Observation(ObservedState.PRINTING, RUN.file_name)
+
+    async def observe(self) -> Observation:
+        self.looks[self.cancelled.is_set()].set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def cancel(self) -> None:
+        self.cancelled.set()
+
+
+async def test_a_command_does_not_wait_for_a_look_that_takes_long(tmp_path: Path) -> None:
+    driver = Slow()
+    settings = PrinterSettings(PrinterConfig("p", {}), "slow")
+    agent = AgentSettings("c:1", (settings,), state_dir=tmp_path, observe_seconds=0.01, idle_observe_seconds=0.01)
+    with Journal(tmp_path / "journal.db", lambda: 0.0) as journal:
+        await journal.commit("p", Book(1, RUN), ())
+        worker = PrinterWorker(
+            settings, agent, cast(Driver, driver), journal, Files(tmp_path / "files"), Telemetry(), "boot"
+        )
+        task = asyncio.create_task(worker.run())
+        try:
+            async with asyncio.timeout(20):
+                await driver.looks[0].wait()
+                want = WantedRun(RUN.run_id, RUN.job_id, 1, Desire.CANCEL, RUN.sha256, RUN.size_bytes, "")
+                worker.want(Wanted(1, want))
+                await driver.cancelled.wait()
+                await driver.looks[1].wait()
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task

@@ -93,9 +93,11 @@ __all__ = [
 ]
 
 
-def reopened(book: Book) -> State:
-    """After a restart: only the journal counts."""
-    return State(book)
+def reopened(book: Book, host_boot: str = "") -> State:
+    """After a restart: only the journal counts. ``host_boot`` as in ``Rules``."""
+    run = book.run
+    is_same_clock = run is not None and host_boot != "" and run.host_boot == host_boot
+    return State(book, began_at=run.began_at if run is not None and is_same_clock else None)
 
 
 def step(state: State, given: Input, now: float, rules: Rules, nonce: str) -> tuple[State, tuple[Effect, ...]]:

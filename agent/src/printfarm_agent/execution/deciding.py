@@ -44,7 +44,7 @@ def decide(turn: Turn, now: float, rules: Rules, nonce: str) -> Turn:
     if run is not None and run.stage is Stage.DONE:
         if want is not None and want.run_id == run.run_id and want.epoch == run.epoch:
             return _tend(turn, now, rules)
-        turn = turn.write(run=None).put(fetched=False, uploaded=False, began_at=None, retry_at=0.0)
+        turn = turn.write(run=None).put(fetched=False, uploaded=False, began_at=None, under_way_at=None, retry_at=0.0)
         run = None
     if run is None:
         return _begin(turn, want, now, rules, nonce) if want is not None else _tend(turn, now, rules)

@@ -64,16 +64,18 @@ class NoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The emergency stop of a generation was written to the machine."""
+    """The emergency stop of a generation was written to the machine. ``word``: why there was nothing to stop, if so."""
 
     generation: int
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StopFailed:
-    """It could not be written: again."""
+    """It could not be written, and is tried again until it is."""
 
     generation: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@ from types import MappingProxyType
 
 from ..driver import Ending, Observation, ObservedState
 from .turn import Turn, fail, over, want_of
-from .values import BEFORE_START, ON_PRINTER, Desire, Event, LocalRun, Operation, Stage, State, fact
+from .values import BEFORE_START, ON_PRINTER, Desire, Event, LocalRun, Operation, Rules, Stage, State, fact
 
 # After a start whose outcome is unknown: how long the printer is watched before a person is asked.
 LOOKED_FOR_SECONDS = 15.0
 # A print that is gone must be gone twice: one look may fall into a moment of change.
 GONE_LOOKS = 2
+# A print that was seen under way so recently has been watched to its end.
+WATCHED_SECONDS = 30.0
 
 
-def take_seen(turn: Turn, seen: Observation, now: float) -> Turn:
+def take_seen(turn: Turn, seen: Observation, now: float, rules: Rules) -> Turn:
     state = turn.state
     moved = state.seen is None or state.seen.progress != seen.progress or seen.state is not state.seen.state
     turn = turn.put(seen=seen, seen_at=now, reachable=True, moved_at=now if moved else state.moved_at)
@@ -22,7 +24,7 @@ def take_seen(turn: Turn, seen: Observation, now: float) -> Turn:
     if run is None or run.stage is Stage.DONE or turn.state.busy is Operation.START:
         return turn
     if run.stage in (Stage.STARTING, Stage.START_UNKNOWN):
-        return _look_for(turn, run, seen, now)
+        return _look_for(turn, run, seen, now, rules)
     if run.stage in ON_PRINTER:
         return follow(turn, run, seen, now)
     return turn
@@ -52,12 +54,17 @@ def is_ours(run: LocalRun, seen: Observation) -> bool:
     return number is None or seen.print_number is None or number == seen.print_number
 
 
-def _look_for(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
+def begun(run: LocalRun, now: float, rules: Rules) -> LocalRun:
+    """It prints, since now by all that is known."""
+    return replace(run, stage=Stage.PRINTING, began_at=now, host_boot=rules.host_boot)
+
+
+def _look_for(turn: Turn, run: LocalRun, seen: Observation, now: float, rules: Rules) -> Turn:
     """STARTING with no certain outcome: the printer alone can tell. Never started again."""
     if is_ours(run, seen):
-        began = replace(run, stage=Stage.PRINTING, boot_count=seen.boot_count)
+        began = begun(replace(run, boot_count=seen.boot_count), now, rules)
         turn = turn.write_run(began, fact("started", run, handle=handle_text(run))).put(
-            began_at=now, looked_since=None, gone_looks=0
+            began_at=now, under_way_at=now, looked_since=None, gone_looks=0
         )
         return follow(turn, began, seen, now)
     since = turn.state.looked_since
@@ -86,11 +93,11 @@ def follow(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
         return fail(turn, run, code, seen.message or "the printer halted", lock=True)
     match seen.state:
         case ObservedState.PREPARING | ObservedState.PRINTING if is_ours(run, seen):
-            return _goes_on(turn, run, Stage.PRINTING)
+            return _goes_on(turn.put(under_way_at=now), run, Stage.PRINTING)
         case ObservedState.PAUSED if is_ours(run, seen):
-            return _goes_on(turn, run, Stage.PAUSED)
+            return _goes_on(turn.put(under_way_at=now), run, Stage.PAUSED)
         case ObservedState.FINISHING if is_ours(run, seen):
-            return _goes_on(turn, run, Stage.FINISHING)
+            return _goes_on(turn.put(under_way_at=now), run, Stage.FINISHING)
         case ObservedState.IDLE if is_ours(run, seen) and seen.ending is not None:
             return _ended(turn, run, seen, now)
         case ObservedState.UNKNOWN | ObservedState.OFFLINE:
@@ -125,11 +132,17 @@ def _ended(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
     if seen.ending is Ending.FAILED:
         code = seen.failure_code or "printer_error"
         return fail(turn, run, code, seen.message or "the printer says that the print failed")
-    elapsed = seen.elapsed_seconds
-    if elapsed is None:
-        elapsed = now - turn.state.began_at if turn.state.began_at is not None else 0.0
+    elapsed = _watched_seconds(turn.state, now) if seen.elapsed_seconds is None else seen.elapsed_seconds
     evidence = {"end_of_file_reached": seen.end_of_file, "printer_reports_complete": True, "elapsed": elapsed}
     return over(turn, run, fact("finished", run, **evidence))
+
+
+def _watched_seconds(state: State, now: float) -> float:
+    """Of a printer that does not tell how long it took. What ended while nobody looked ended as early as it was last seen."""
+    if state.began_at is None or state.under_way_at is None:
+        return 0.0
+    end = now if now - state.under_way_at <= WATCHED_SECONDS else state.under_way_at
+    return end - state.began_at
 
 
 def _gone(turn: Turn, run: LocalRun, seen: Observation) -> Turn:

@@ -18,7 +18,7 @@ from .inputs import (
     Stopped,
     Unseen,
 )
-from .seeing import handle_text, report_state, take_seen
+from .seeing import begun, handle_text, report_state, take_seen
 from .turn import RETRY_SECONDS, Turn, fail, over, still_needed
 from .values import BEFORE_START, Desire, EmergencyStop, Event, Operation, Rules, Stage, State, Wanted, fact
 
@@ -31,19 +31,19 @@ def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
         case Wanted():
             return _take_wanted(turn, given)
         case Seen(observation):
-            return take_seen(turn, observation, now)
+            return take_seen(turn, observation, now, rules)
         case Unseen():
             return report_state(turn.put(reachable=False), ObservedState.OFFLINE.value, None)
         case Granted() | Denied() | NoAnswer():
             return _take_answer(turn, given, now, rules)
         case Done(operation, handle) if state.busy is operation:
-            return _take_done(turn.put(busy=None, abandoning=False), operation, handle, now)
+            return _take_done(turn.put(busy=None, abandoning=False), operation, handle, now, rules)
         case Failed(operation) if state.busy is operation:
             return _take_failed(turn.put(busy=None, abandoning=False), given, now)
-        case Stopped(generation):
-            return _take_stopped(turn, generation)
-        case StopFailed(generation) if state.stopping == generation:
-            return turn.put(stopping=0)
+        case Stopped(generation, word):
+            return _take_stopped(_tell(turn, generation, "nothing_to_stop", word), generation)
+        case StopFailed(generation, why):
+            return _tell(turn, generation, "stop_not_written", why)
         case Overheated(reason):
             return _take_overheated(turn, reason)
         case Described(abilities):
@@ -84,7 +84,7 @@ def _take_answer(turn: Turn, given: Granted | Denied | NoAnswer, now: float, rul
     return over(turn, run, fact("never_started", run, code=given.code.lower(), reason=given.reason))
 
 
-def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: float) -> Turn:
+def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: float, rules: Rules) -> Turn:
     run = turn.state.book.run
     if operation is Operation.FETCH:
         return turn.put(fetched=True)
@@ -94,8 +94,8 @@ def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: flo
         until = turn.state.until
         seen = turn.state.seen
         boot = seen.boot_count if seen else None
-        began = replace(run, stage=Stage.PRINTING, handle=handle, boot_count=boot)
-        turn = turn.put(began_at=now, moved_at=now, gone_looks=0)
+        began = begun(replace(run, handle=handle, boot_count=boot), now, rules)
+        turn = turn.put(began_at=now, under_way_at=now, moved_at=now, gone_looks=0)
         if until is not None and now >= until:
             # The process was held up between the last look at its clock and the write.
             late = fact("late_start", run, late_by=now - until)
@@ -123,6 +123,14 @@ def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
             return over(turn, run, fact("never_started", run, code=given.code, reason=given.reason))
         return turn.put(looked_since=now)
     return turn
+
+
+def _tell(turn: Turn, generation: int, code: str, text: str) -> Turn:
+    """Once for each stop: what a person has to do instead. It is tried again all the same."""
+    if not text or turn.state.stop_told >= generation:
+        return turn
+    alarm = Event("alarm", data=MappingProxyType({"code": code, "text": text}))
+    return turn.put(stop_told=generation).write(alarm)
 
 
 def _take_stopped(turn: Turn, generation: int) -> Turn:

@@ -82,6 +82,9 @@ class LocalRun:
     paused_by_machine: bool = False
     # It started after its authority ended: to be stopped, whatever is wanted.
     late: bool = False
+    # When it began, by a clock that goes on through a restart of the agent, not of the host: ``host_boot`` tells.
+    began_at: float | None = None
+    host_boot: str = ""
 
     @property
     def file_name(self) -> str:
@@ -174,6 +177,8 @@ class Rules:
     start_ttl: float = 25.0
     idle_heat_seconds: float = IDLE_HEAT_SECONDS
     closed: str = ""
+    # The same for as long as the clock goes on; empty where that cannot be told.
+    host_boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +201,16 @@ class State:
     looked_since: float | None = None
     gone_looks: int = 0
     began_at: float | None = None
+    # When the print was last seen under way.
+    under_way_at: float | None = None
     moved_at: float = 0.0
     hot_since: float | None = None
     alarms: frozenset[str] = frozenset()
     # The transfer under way is being broken off; how often the file of the last run could not be removed.
     abandoning: bool = False
     removals: int = 0
+    # The newest stop of which people were told that it could not be carried out as asked.
+    stop_told: int = -1
 
 
 def fact(kind: str, run: LocalRun, **data: Any) -> Event:

@@ -145,7 +145,8 @@ class BambuDriver:
             await session.end()
             raise ConnectionLost(str(error)) from error
         except BaseException as error:
-            self._backoff.failed()
+            if not isinstance(error, asyncio.CancelledError):
+                self._backoff.failed()
             await session.end()
             if isinstance(error, DriverError) and not isinstance(error, BadReply):
                 raise ConnectionLost(str(error)) from error

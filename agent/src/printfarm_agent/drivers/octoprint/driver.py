@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from ...driver import (
@@ -20,6 +20,7 @@ from ...driver import (
     Driver,
     Handle,
     MachineIdentity,
+    NothingToStop,
     Observation,
     OutcomeUnknown,
     PrinterConfig,
@@ -61,6 +62,8 @@ class OctoPrintDriver:
         # Our last print: after a restart OctoPrint shows no job, and keeps the file's record.
         self._last = ""
         self._cancelled = ""
+        # Our stop was written, and no connection has been seen since.
+        self._is_stopped = False
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
         version = protocol.server_version(await self._look("/api/version"))
@@ -86,6 +89,8 @@ class OctoPrintDriver:
             again = protocol.printer_text(printer) if printer is not None else protocol.state_text(job)
             if again == protocol.state_text(job):
                 break
+        if printer is not None:
+            self._is_stopped = False
         name = protocol.name_of(job, self._folder)
         file = None
         if not protocol.is_busy(job):
@@ -138,7 +143,7 @@ class OctoPrintDriver:
             self._last = ""
 
     async def start(self, path: Path, name: str) -> Handle:
-        self._last, self._cancelled = name, ""
+        self._last, self._cancelled, self._is_stopped = name, "", False
         _must(await self._ask("POST", self._file_url(name), {"command": "select", "print": True}), 204)
         return Handle(1, {"path": self._path(name)})
 
@@ -168,9 +173,20 @@ class OctoPrintDriver:
         # Written at once: M112 jumps OctoPrint's queue, and closes the port behind it.
         answer = await self._ask("POST", "/api/printer/command", {"command": "M112"}, peer=self._emergency)
         if answer.status == 409:
-            raise Refused("OctoPrint has no connection to the printer")
+            await self._cannot_stop()
         if answer.status != 204:
             raise OutcomeUnknown(f"OctoPrint answered {answer.status} to the emergency stop")
+        self._is_stopped = True
+
+    async def _cannot_stop(self) -> NoReturn:
+        """OctoPrint has no connection. That the machine stands still is known only where it was our own stop that closed it."""
+        word = protocol.state_text(_read(await self._ask("GET", "/api/job", peer=self._emergency)))
+        if self._is_stopped and protocol.is_closed_by_error(word):
+            raise NothingToStop("the stop was written before, and OctoPrint closed its connection after it")
+        raise Refused(
+            f"OctoPrint has no connection to the printer ({word or 'it does not say why'}), so that nothing can reach it: "
+            "switch the printer off at its socket, or press Connect in OctoPrint"
+        )
 
     async def close(self) -> None:
         """A print goes on."""

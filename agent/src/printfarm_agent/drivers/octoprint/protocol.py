@@ -105,6 +105,11 @@ def state_text(reply: Json) -> str:
     return text(reply.get("state"))
 
 
+def is_closed_by_error(word: str) -> bool:
+    """OctoPrint gave its connection up, as it does behind an M112."""
+    return _state(word) is ObservedState.ERROR
+
+
 def printer_text(reply: Json) -> str:
     """Of ``/api/printer``."""
     return text(table(reply.get("state")).get("text"))
