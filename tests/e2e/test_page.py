@@ -1,5 +1,7 @@
 """The live page in a real browser: a person logs in, watches a print, signs it off. Nothing is fetched from outside."""
 
+import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, 
 from tests.conftest import need
 from tests.servers import program
 from tests.support.farm import GCODE, RealFarm, real_farm, until
+from tests.support.models import box_3mf, box_stl
 
 SECONDS = 60_000
 
@@ -41,8 +44,9 @@ def page(farm: RealFarm, browser: Browser) -> Iterator[Page]:
     complaints: list[str] = []
 
     def complain(message: ConsoleMessage) -> None:
-        # A refused key is told by the browser itself; and ReDoc's own logo, by our policy, is not fetched.
-        if message.type == "error" and "401" not in message.text and "cdn.redoc.ly" not in message.text:
+        # What is refused is told by the browser itself; and ReDoc's own logo, by our policy, is not fetched.
+        told = any(word in message.text for word in ("401", "409", "cdn.redoc.ly"))
+        if message.type == "error" and not told and "/thumbnail?" not in message.location["url"]:
             complaints.append(message.text)
 
     def note(request: Request) -> None:
@@ -59,6 +63,17 @@ def page(farm: RealFarm, browser: Browser) -> Iterator[Page]:
     context.close()
     assert outside == []
     assert complaints == []
+
+
+def store(farm: RealFarm, content: bytes, name: str) -> str:
+    """A file of that name, without a job."""
+    order = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "name": name}
+    with farm.client() as client:
+        upload = client.post("/api/v1/uploads", json=order).json()["upload_id"]
+        headers = {"Upload-Offset": "0", "Content-Type": "application/octet-stream"}
+        assert client.patch(f"/api/v1/uploads/{upload}", content=content, headers=headers).status_code == 200
+        assert client.post(f"/api/v1/uploads/{upload}/finish").status_code == 200
+    return name
 
 
 def log_in(page: Page, key: str) -> None:
@@ -140,6 +155,37 @@ def test_what_failed_says_why_and_a_waiting_job_says_what_it_waits_for(page: Pag
     farm.post(f"/api/v1/jobs/{hot}/cancel")
     runs = {run["run_id"] for run in farm.status(hot)["runs"]}
     assert runs and not runs & {start["run_id"] for start in farm.printers.starts(1)}
+
+
+def test_files_are_shown_with_their_pictures_found_and_deleted(page: Page, farm: RealFarm) -> None:
+    log_in(page, farm.key)
+    job_id = farm.submit("with a picture", gcode=GCODE + b"M83\nG1 X50 Y50 Z20 E1\nG1 X90 E1\nG1 Y90 Z2 E1\n")
+    room = {"min_build_volume": {"x_mm": 1, "y_mm": 1, "z_mm": 900}}
+    tall = farm.submit("tall", gcode=GCODE + b"; tall\n", file_name="tall.gcode", requirements=room)
+    picture = page.locator("#jobs tr").filter(has_text="with a picture").locator("img.thumb")
+    expect(picture).to_have_attribute("src", re.compile("^blob:"))
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
+    name = store(farm, box_stl(31, 17, 9), "<i>bracket</i>.stl")
+    store(farm, box_3mf(8, 8, 8), "cube.3mf")
+    card = page.locator("#files .card").filter(has=page.locator("h3", has_text=name))
+    # Live, and read without anybody asking for it.
+    expect(card).to_contain_text("31 × 17 × 9 mm")
+    expect(card).to_contain_text("12 triangles · 4.7 cm³")
+    card.scroll_into_view_if_needed()
+    expect(card.locator("img")).to_have_attribute("src", re.compile("^blob:"))
+    page.get_by_label("Name").fill("BRACKET")
+    expect(page.locator("#files .card")).to_have_count(1)
+    page.on("dialog", lambda dialog: dialog.accept())
+    card.get_by_role("button", name="Delete").click()
+    expect(page.locator("#files")).to_contain_text("No file fits.")
+    page.get_by_label("Name").fill("")
+    # What a job needs stays, and the page says why.
+    needed = page.locator("#files .card").filter(has=page.locator("h3", has_text="tall.gcode"))
+    needed.get_by_role("button", name="Delete").click()
+    expect(page.locator("#toast")).to_contain_text(f"job {tall} need it")
+    expect(needed).to_be_visible()
+    for open_job in (job_id, tall):
+        farm.post(f"/api/v1/jobs/{open_job}/cancel")
 
 
 def test_drawing_anew_leaves_the_focus_where_it_is(page: Page, farm: RealFarm) -> None:

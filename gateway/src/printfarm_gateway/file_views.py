@@ -49,8 +49,15 @@ def artifact(found: artifact_pb2.Artifact) -> JSON:
         "facts_state": "pending" if state == "unspecified" else state,
         "facts_reason": found.facts_reason or None,
         "facts": facts(found.facts) if found.HasField("facts") else None,
-        "thumbnail_url": thumbnail_url(found.sha256),
+        "thumbnail_url": thumbnail_url(found.sha256) if _may_be_drawn(found, state) else None,
     }
+
+
+def _may_be_drawn(found: artifact_pb2.Artifact, state: str) -> bool:
+    if state == "unreadable":
+        return False
+    told = found.facts
+    return state != "known" or told.HasField("bounds") or told.HasField("model_bounds")
 
 
 def facts(found: file_facts_pb2.FileFacts) -> JSON:

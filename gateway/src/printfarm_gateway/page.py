@@ -8,7 +8,7 @@ router = APIRouter(include_in_schema=False)
 _FOLDER = files("printfarm_gateway") / "static"
 _SCRIPT = "text/javascript; charset=utf-8"
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -29,6 +29,18 @@ async def script() -> Response:
 async def cards() -> Response:
     """How printers, runs and jobs look."""
     return _file("page-cards.js", _SCRIPT)
+
+
+@router.get("/page-files.js")
+async def stored_files() -> Response:
+    """How files look, and are looked for."""
+    return _file("page-files.js", _SCRIPT)
+
+
+@router.get("/page-pictures.js")
+async def pictures() -> Response:
+    """Where their pictures come from."""
+    return _file("page-pictures.js", _SCRIPT)
 
 
 @router.get("/page-dom.js")

@@ -120,6 +120,10 @@ async def test_what_cannot_be_drawn_is_a_problem(gateway: TestedGateway) -> None
     refused = await get(gateway, f"/files/{sha256}/thumbnail")
     assert (refused.status_code, refused.json()["code"]) == (404, "NO_PICTURE")
     assert (await get(gateway, f"/files/{'0' * 64}/thumbnail")).json()["code"] == "NOT_FOUND"
+    assert (await get(gateway, f"/files/{sha256}")).json()["thumbnail_url"] is not None
+    # Who has read it does not send anybody to look.
+    await read_all(gateway)
+    assert (await get(gateway, f"/files/{sha256}")).json()["thumbnail_url"] is None
 
 
 async def test_a_file_is_deleted_when_nothing_needs_it(gateway: TestedGateway) -> None:

@@ -170,7 +170,8 @@ class FileFacts(BaseModel):
 class Artifact(BaseModel):
     """A stored file. ``estimated_seconds`` as its slicer reckons it: null where the file does not say, and for models.
 
-    ``facts`` once ``facts_state`` is known; ``facts_reason`` if it is unreadable."""
+    ``facts`` once ``facts_state`` is known; ``facts_reason`` if it is unreadable. ``thumbnail_url`` is null where nothing can
+    be drawn of it."""
 
     model_config = example(_ARTIFACT)
 
@@ -183,7 +184,7 @@ class Artifact(BaseModel):
     facts_state: FactsState
     facts_reason: str | None
     facts: FileFacts | None
-    thumbnail_url: str
+    thumbnail_url: str | None
 
 
 class Upload(BaseModel):

@@ -1,7 +1,7 @@
 // How printers, runs and jobs look. Values in, nodes out; what a button does is handed in.
 import { ago, bar, chip, clock, el, parts, percent, short, span } from "/page-dom.js";
 
-const RANK = { viewer: 0, operator: 1, admin: 2 };
+export const RANK = { viewer: 0, operator: 1, admin: 2 };
 // Reasons that no waiting mends.
 const NEVER_FITS = new Set(["volume", "nozzle", "material", "colour", "tags", "not_named"]);
 const OPEN_STATES = ["received", "preparing", "queued", "active", "cancelling"];
@@ -20,12 +20,13 @@ export const isOverdue = (job) => job.due_at && isOpen(job) && new Date(job.due_
 // What was typed, or unfolded, outlives the next drawing.
 const counts = new Map(), unfolded = new Set();
 
-// farm: {act, toast, role, printers, jobs, runs, failed, waiting}, as the page last saw it.
+// farm: {act, toast, may, pictures, printers, jobs, runs, failed, waiting}, as the page last saw it.
 export function makeCards(farm) {
-  const may = (least) => RANK[farm.role] >= RANK[least];
+  const may = farm.may;
   const button = (text, about, onclick, kind) => may("operator")
     ? el("button", { class: kind || "", onclick, "data-key": `${text}:${about}`, "aria-label": `${text}: ${about}` }, text) : null;
   const jobName = (id) => farm.jobs.get(id)?.name || `job ${short(id)}`;
+  const pictureOf = (id, size) => { const job = farm.jobs.get(id); return job ? farm.pictures.picture(job.thumbnail_url, size) : null; };
   const printerName = (id) => farm.printers.find((p) => p.printer_id === id)?.name || id;
 
   const ask = (path, question, more) => () => {
@@ -35,7 +36,7 @@ export function makeCards(farm) {
 
   function printerCard(p) {
     const base = "/api/v1/printers/" + p.printer_id, r = p.latest, run = p.active_run_id;
-    const job = run && farm.runs.get(run) ? jobName(farm.runs.get(run).job_id) : null;
+    const job = run && farm.runs.get(run) ? farm.runs.get(run).job_id : null;
     const heat = (r?.heaters || []).map((h) => `${h.name} ${h.current.toFixed(0)}${h.target ? "/" + h.target.toFixed(0) : ""} °C`).join(" · ");
     const printing = run && r?.progress !== null && r?.progress !== undefined;
     const gates = [p.gates.held && "held", p.gates.locked && "locked", p.gates.emergency_stopped && "emergency_stopped"].filter(Boolean);
@@ -44,7 +45,7 @@ export function makeCards(farm) {
     const left = r?.remaining_seconds ? `${span(r.remaining_seconds)} left` : "";
     return el("article", { class: "card" + (p.gates.emergency_stopped || p.gates.locked ? " stop" : ""), "aria-label": p.name },
       el("h3", {}, p.name, chip(p.agent_reachable ? p.state : "offline"), bed, gates.map((g) => chip(g))),
-      job ? el("p", { class: "job" }, job) : null,
+      job ? el("p", { class: "job" }, pictureOf(job, 32), jobName(job)) : null,
       printing ? bar(r.progress, `progress on ${p.name}`) : null,
       printing ? el("p", {}, [percent(r.progress), left, r.layer && `layer ${r.layer}${r.layer_count ? " of " + r.layer_count : ""}`].filter(Boolean).join(" · ")) : null,
       heat ? el("p", {}, heat) : null,
@@ -73,7 +74,7 @@ export function makeCards(farm) {
       if (reason !== null) give(good, reason || "rejected from the page");
     };
     return el("article", { class: "card attention" }, el("h3", {}, `Take ${parts(run.parts)} off ${name}`),
-      el("p", { class: "job" }, jobName(run.job_id)),
+      el("p", { class: "job" }, pictureOf(run.job_id, 32), jobName(run.job_id)),
       el("p", {}, `Run ${short(run.run_id)} finished ${run.ended_at ? ago(run.ended_at) + " ago" : ""}` + (run.verified ? "." : ", but its end is not proven: look closely.")),
       may("operator") ? el("div", { class: "buttons" }, count, el("span", { class: "unit" }, `of ${run.parts} good`), button("Sign off, bed clear", name, sign, "main")) : null);
   }
@@ -169,7 +170,8 @@ export function makeCards(farm) {
     const base = "/api/v1/jobs/" + job.job_id, open = isOpen(job);
     const cell = (label, ...children) => el("td", { "data-label": label }, ...children);
     return el("tr", { class: open ? "" : "over" },
-      cell("Job", el("span", { class: "name" }, job.name), el("small", {}, `${short(job.job_id)} · ${job.file_name}`),
+      cell("Job", pictureOf(job.job_id, 48), el("span", { class: "name" }, job.name),
+        el("small", {}, `${short(job.job_id)} · ${job.file_name}${job.file_deleted_at ? ", deleted since" : ""}`),
         job.held && job.hold_reason ? el("small", {}, "held: " + job.hold_reason) : null,
         job.failure_reason ? el("small", { class: "why" }, job.failure_reason) : null, lastTry(job), whyItWaits(job)),
       cell("State", chip(job.state), job.held ? chip("held") : null, isOverdue(job) ? chip("late", "bad") : job.at_risk && open ? chip("at risk", "warn") : null),

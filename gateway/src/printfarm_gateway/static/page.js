@@ -1,11 +1,14 @@
 // The live page: what it asks of the gateway, when, and where it puts the answers.
 import { $, el, fill, short, span } from "/page-dom.js";
-import { byUrgency, isOpen, isOverdue, makeCards } from "/page-cards.js";
+import { RANK, byUrgency, isOpen, isOverdue, makeCards } from "/page-cards.js";
+import { makeFiles } from "/page-files.js";
+import { makePictures } from "/page-pictures.js";
 
 let key = sessionStorage.getItem("printfarm-key") || "";
 let stream = null, timer = null, lastPosition = "";
-const farm = { act, toast, role: "viewer", printers: [], jobs: new Map(), runs: new Map(), failed: [], waiting: new Map() };
-const cards = makeCards(farm);
+const pictures = makePictures(pictureOf);
+const farm = { act, api, toast, pictures, may: (least) => RANK[farm.role] >= RANK[least], role: "viewer", printers: [], jobs: new Map(), runs: new Map(), failed: [], waiting: new Map() };
+const cards = makeCards(farm), files = makeFiles(farm);
 const events = new Map(), MOST_EVENTS = 150;
 const EXPLAINED = 12, EXPLAIN_EVERY_MS = 10_000;
 const explainedAt = new Map();
@@ -16,6 +19,12 @@ async function api(path, options = {}) {
   const body = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (!answer.ok) throw Object.assign(new Error(body?.detail || answer.statusText), { status: answer.status });
   return body;
+}
+
+async function pictureOf(path) {
+  const answer = await fetch(path, { headers: { "X-API-Key": key } });
+  if (!answer.ok) throw Object.assign(new Error(answer.statusText), { status: answer.status });
+  return answer.blob();
 }
 
 function toast(text) {
@@ -65,6 +74,7 @@ async function refresh() {
     farm.failed = failed.items;
     await explain(opened.items);
     draw(stats, jobs, finished.items, unconfirmed.items, failed.items);
+    await files.refresh();
   } catch (error) {
     if (error.status === 401) return leave("The key is not, or no longer, valid.");
     toast(error.message);
@@ -130,6 +140,7 @@ async function earlier(position) {
 
 function show(event) {
   events.set(event.position, event);
+  if (event.type === "file.deleted" || event.type === "job.received") files.stale();
   if (events.size > MOST_EVENTS) events.delete(Math.min(...events.keys()));
   soon();
 }
@@ -155,7 +166,7 @@ async function enter() {
 
 function leave(why) {
   stream?.abort(); stream = null; clearInterval(timer); key = ""; lastPosition = ""; sessionStorage.removeItem("printfarm-key");
-  events.clear(); $("farm").hidden = true; $("logout").hidden = true; $("login").hidden = false; $("login-error").textContent = why || "";
+  events.clear(); files.forget(); pictures.forget(); $("farm").hidden = true; $("logout").hidden = true; $("login").hidden = false; $("login-error").textContent = why || "";
   $("live").textContent = "not connected"; $("live").className = "chip off"; $("who").textContent = ""; document.title = "PrintFarm";
   $("key").focus();
 }
