@@ -7,7 +7,22 @@ import sys
 
 import structlog
 
-from . import cold, dead, decision, files, frames, memory, print_files, reconnect, rest, serial_stream, start, telemetry
+from . import (
+    cold,
+    dead,
+    decision,
+    drivers,
+    files,
+    frames,
+    many,
+    memory,
+    print_files,
+    reconnect,
+    rest,
+    serial_stream,
+    start,
+    telemetry,
+)
 
 BENCHMARKS = {
     "telemetry": telemetry.ingest,
@@ -26,6 +41,9 @@ BENCHMARKS = {
     "serial": serial_stream.stream,
     "cold": cold.start,
     "dead": dead.dead,
+    "drivers": drivers.drivers,
+    "many-printers": many.mixed,
+    "powered-off": many.powered_off,
 }
 
 

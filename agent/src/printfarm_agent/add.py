@@ -3,18 +3,22 @@
 import asyncio
 import getpass
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from printfarm_rpc.identity import is_name
 
-from .adding import QUESTIONS, Question, table
+from .adding import QUESTIONS, Question, table, volume_of
 from .bootstrap import driver_named
-from .driver import DriverError, PrinterConfig
+from .driver import Capabilities, ConnectionLost, Driver, DriverError, MachineIdentity
 from .secret import keys_of
-from .settings import PrinterSettings, WrongSettings, load
+from .settings import PrinterSettings, WrongSettings, load, parse
 
 _SECONDS = 60.0
+# A board on a serial port may start anew when it is opened, and its speed may have to be found out.
+_WAKES = frozenset({"marlin"})
+_WAKE_SECONDS, _AGAIN_SECONDS = 45.0, 0.2
 Ask = Callable[[Question], str]
 Options = dict[str, str | int]
 
@@ -35,9 +39,12 @@ def add(config: Path, printer_id: str, driver: str, given: dict[str, str], ask: 
         raise WrongSettings(f"printer {printer_id} is in {config} already")
     made: list[Path] = []
     try:
-        options = _options(config.parent, printer_id, driver, dict(given), ask, made)
-        told = asyncio.run(_try(PrinterSettings(PrinterConfig(printer_id, options), driver)))
-        _append(config, table(printer_id, driver, options))
+        options, volume = _answers(config.parent, printer_id, driver, dict(given), ask, made)
+        text = table(printer_id, driver, options, volume)
+        # As the agent will read it: with its folder, and its limits.
+        (*_, printer) = parse(tomllib.loads(config.read_text() + text)).printers
+        told = asyncio.run(_try(printer))
+        _append(config, text)
     except BaseException:
         for path in made:
             path.unlink(missing_ok=True)
@@ -45,8 +52,12 @@ def add(config: Path, printer_id: str, driver: str, given: dict[str, str], ask: 
     return told
 
 
-def _options(folder: Path, printer_id: str, driver: str, given: dict[str, str], ask: Ask, made: list[Path]) -> Options:
+def _answers(
+    folder: Path, printer_id: str, driver: str, given: dict[str, str], ask: Ask, made: list[Path]
+) -> tuple[Options, list[float] | None]:
+    """The options, and the build volume where it had to be asked for."""
     options: Options = {}
+    volume: list[float] | None = None
     for question in QUESTIONS[driver]:
         if question.secret and question.key in given:
             raise WrongSettings(f"{question.key}: secrets are asked for, or lie in {question.key}_file")
@@ -61,13 +72,21 @@ def _options(folder: Path, printer_id: str, driver: str, given: dict[str, str], 
             path = _write_secret(folder / "secrets" / f"{printer_id}.{question.key}", value)
             made.append(path)
             options[f"{question.key}_file"] = str(path)
+        elif question.volume:
+            volume = volume_of(value)
+            if volume is None:
+                raise WrongSettings(f"{question.key} must be three numbers above 0, such as 220x220x250")
         elif question.number:
             if not value.isdecimal():
                 raise WrongSettings(f"{question.key} must be a whole number")
             options[question.key] = int(value)
         else:
-            options[question.key] = value
-    return options | {key: int(value) if value.isdecimal() else value for key, value in given.items()}
+            options[question.key] = _value(value)
+    return options | {key: _value(value) for key, value in given.items()}, volume
+
+
+def _value(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
 
 
 def _write_secret(path: Path, text: str) -> Path:
@@ -86,7 +105,7 @@ def _write_secret(path: Path, text: str) -> Path:
 async def _try(printer: PrinterSettings) -> str:
     try:
         async with asyncio.timeout(_SECONDS), driver_named(printer)(printer.config) as driver:
-            machine, _ = await driver.connect()
+            machine, _ = await _connected(driver, wakes=printer.driver in _WAKES)
             seen = await driver.observe()
     except (DriverError, ValueError) as error:
         raise WrongSettings(f"nothing was written: {error}") from error
@@ -94,6 +113,18 @@ async def _try(printer: PrinterSettings) -> str:
         raise WrongSettings(f"nothing was written: no answer within {_SECONDS:g} s") from error
     known = " ".join(filter(None, (machine.model, machine.firmware, machine.serial_number)))
     return f"{known or 'a printer of unknown model'}, {seen.state.value}"
+
+
+async def _connected(driver: Driver, *, wakes: bool) -> tuple[MachineIdentity, Capabilities]:
+    """Raises DriverError."""
+    end = asyncio.get_running_loop().time() + (_WAKE_SECONDS if wakes else 0.0)
+    while True:
+        try:
+            return await driver.connect()
+        except ConnectionLost:
+            if asyncio.get_running_loop().time() >= end:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _append(config: Path, text: str) -> None:

@@ -13,10 +13,13 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from printfarm_agent.add import Ask, add
 from printfarm_agent.adding import Question
 from printfarm_agent.discover import Ears, discover
-from printfarm_agent.discovery import Finding
+from printfarm_agent.discovery import Finding, from_port
 from printfarm_agent.settings import WrongSettings
+from tests.support.fake_marlin import FakeMarlin
+from tests.support.marlin_board import Firmware
 from tests.support.ports import free_port
 from tests.support.prusalink_emulator import API_KEY, Buddy
+from tests.support.serial_host import SerialHost
 from tests.unit.agent.test_discovery import NOTIFY
 
 LOOPBACK = "127.0.0.1"
@@ -118,3 +121,24 @@ async def test_nothing_is_written_unless_it_works(
 async def test_what_is_needed_and_not_given_is_named(config: Path) -> None:
     with pytest.raises(WrongSettings, match="url is needed"):
         await asyncio.to_thread(add, config, "mk4-1", "prusalink", {}, answers())
+
+
+async def test_a_port_that_was_found_is_completed_tried_and_written_down(tmp_path: Path) -> None:
+    """What ``discover`` says of it is the port alone; the process that holds it is the one that the agent will find."""
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[agent]\ncoordinator = "farm.lan:4101"\nstate_dir = "{tmp_path / "state"}"\n')
+    host = SerialHost(tmp_path / "state" / "printers" / "ender-1")
+    try:
+        with FakeMarlin(tmp_path / "board", Firmware()) as board:
+            given = dict(from_port(str(board.path)).options)
+            with pytest.raises(WrongSettings, match="volume_mm must be three numbers"):
+                await asyncio.to_thread(add, config, "ender-1", "marlin", given, answers(volume_mm="large"))
+            told = await asyncio.to_thread(
+                add, config, "ender-1", "marlin", given, answers(volume_mm="220 x 220 x 250")
+            )
+            assert "Ender-3" in told and "idle" in told
+            assert host.is_alive()
+    finally:
+        host.kill()
+    (table,) = tomllib.loads(content(config))["printer"]
+    assert table == {"id": "ender-1", "driver": "marlin", "volume_mm": [220.0, 220.0, 250.0], "options": given}

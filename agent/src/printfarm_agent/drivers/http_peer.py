@@ -16,7 +16,7 @@ import aiohttp
 from ..driver import BadReply, ConnectionLost, OutcomeUnknown, Sent
 
 LONGEST_REPLY = 1 << 20
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES = 256 * 1024
 # Our own name: some front doors turn library names away.
 USER_AGENT = "PrintFarm-agent/1"
 
