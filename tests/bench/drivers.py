@@ -7,6 +7,7 @@ PrusaLink and Duet are emulated, in a process of their own.
 import asyncio
 import contextlib
 import ftplib
+import json
 import os
 import socket
 import ssl
@@ -20,16 +21,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiomqtt
 import httpx
+import serial
 
-from printfarm_agent.driver import Driver, ObservedState, PrinterConfig
+from printfarm_agent.driver import ConnectionLost, Driver, ObservedState, PrinterConfig
 from tests.conformance.rigs.bambu import BambuRig
 from tests.conformance.rigs.moonraker import MoonrakerRig
 from tests.conformance.rigs.octoprint import OctoPrintRig
-from tests.support.bambu_emulator import CODE
+from tests.support.bambu_emulator import CODE, SERIAL, BambuEmulator
+from tests.support.fake_marlin import FakeMarlin
 from tests.support.klipper import KlipperServer
-from tests.support.machine import gcode
+from tests.support.machine import Machine, Phase, gcode
 from tests.support.octoprint import OctoPrintServer
+from tests.support.serial_host import SerialHost
 
 from .figures import Compared, at_least, at_most, compare_async, tell
 from .many import Emulated
@@ -38,7 +43,7 @@ _BYTES = 16 << 20
 _ROUNDS = 3
 _PATIENCE = 60.0
 _LOOK_SECONDS = 0.005
-_RATE, _TIME = at_least(0.6), at_most(1.5)
+_RATE, _TIME, _STOP = at_least(0.6), at_most(1.5), at_most(3.0)
 Call = Callable[[], Awaitable[object]]
 Options = Mapping[str, str | int | float | bool]
 
@@ -166,6 +171,30 @@ class BareDuet(Http):
         return {"processing": "printing"}.get(word, word)
 
 
+class BareBambu:
+    """The same messages."""
+
+    def __init__(self, client: aiomqtt.Client, machine: Machine) -> None:
+        self._client, self._machine = client, machine
+
+    async def _send(self, command: str) -> None:
+        body = {"print": {"command": command, "param": "", "sequence_id": "7"}}
+        await self._client.publish(f"device/{SERIAL}/request", json.dumps(body), qos=1)
+
+    async def pause(self) -> None:
+        await self._send("pause")
+
+    async def resume(self) -> None:
+        await self._send("resume")
+
+    async def cancel(self) -> None:
+        await self._send("stop")
+
+    async def state(self) -> str:
+        phase = self._machine.advance().phase
+        return {Phase.PAUSED: "paused", Phase.PRINTING: "printing", Phase.IDLE: "idle"}.get(phase, phase.value)
+
+
 class ImplicitFtps(ftplib.FTP_TLS):
     """TLS from the first byte, and its session again for the data, as printers want it."""
 
@@ -192,7 +221,8 @@ def _ftps_upload(options: Options, path: Path, name: str) -> None:
         ftp.login("bblp", CODE)
         ftp.prot_p()
         with path.open("rb") as file, ftp.transfercmd(f"STOR {name}.3mf") as data:
-            data.sendfile(file)
+            while chunk := file.read(64 * 1024):
+                data.sendall(chunk)
         ftp.voidresp()
 
 
@@ -245,6 +275,7 @@ async def _drivers() -> None:
     await _emulated("PrusaLink (Buddy)", "prusalink", BarePrusaLink)
     await _emulated("Duet", "duet", BareDuet)
     await _bambu()
+    await _stops()
 
 
 async def _real(name: str, server: Any, kind: type[Any], client: type[Any]) -> None:
@@ -296,6 +327,95 @@ async def _bambu() -> None:
                 await asyncio.to_thread(_ftps_upload, options, path, name)
 
             tell("file to a Bambu printer (FTPS)", await _rates(driver, path, ftps), "MB/s", _RATE)
+            plain = folder / "long.gcode"
+            plain.write_bytes(gcode(600.0))
+            async with _mqtt(rig.emulator) as client:
+                await _effects("Bambu", driver, BareBambu(client, rig.machine), plain)
+
+
+def _mqtt(emulator: BambuEmulator) -> aiomqtt.Client:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = emulator.broker.port
+    return aiomqtt.Client("127.0.0.1", port, username="bblp", password=CODE, tls_context=context)
+
+
+async def _stops() -> None:
+    """To where the machine takes it: an OctoPrint-like server, and a board on a serial port."""
+    with tempfile.TemporaryDirectory() as given:
+        folder = Path(given)
+        emulated = Emulated(folder, {"octoprint": 1})
+        (options,) = emulated.options["octoprint"]
+        (point,) = entry_points(group="printfarm.drivers", name="octoprint")
+        try:
+            async with point.load()(PrinterConfig("p", options)) as driver:
+                await driver.connect()
+                bare = Http(options)
+
+                async def took(call: Call) -> float:
+                    began = time.monotonic()
+                    await call()
+                    (stop,) = emulated.seen()[0]["stops"]
+                    return (stop - began) * 1000
+
+                async def plain() -> None:
+                    await bare.ask("POST", "/api/printer/command", json={"command": "M112"})
+
+                found = await compare_async(lambda: took(driver.emergency_stop), lambda: took(plain), _ROUNDS)
+                tell("OctoPrint-like: from emergency stop to its arrival", found, "ms", _STOP)
+                await bare.close()
+        finally:
+            emulated.close()
+    await _serial_stop()
+
+
+async def _serial_stop() -> None:
+    """Ours asks the process that holds the port; the bare one holds it itself."""
+    with tempfile.TemporaryDirectory() as given:
+        folder = Path(given)
+        host = SerialHost(folder / "host")
+        (point,) = entry_points(group="printfarm.drivers", name="marlin")
+        with FakeMarlin(folder / "a") as held, FakeMarlin(folder / "b") as other:
+            options = {"port": str(held.path), "quiet_seconds": 0.2}
+            try:
+                async with point.load()(PrinterConfig("p", options, folder / "host")) as driver:
+                    while True:
+                        with contextlib.suppress(ConnectionLost):
+                            await driver.connect()
+                            break
+                        await asyncio.sleep(0.1)
+                    with serial.Serial(str(other.path), 115200) as line:
+
+                        async def plain() -> None:
+                            line.write(b"M112\n")
+
+                        async def ours() -> float:
+                            return await _halts(held, driver.emergency_stop)
+
+                        async def bare() -> float:
+                            return await _halts(other, plain)
+
+                        tell(
+                            "Marlin: from emergency stop to the board",
+                            await compare_async(ours, bare, _ROUNDS),
+                            "ms",
+                            _STOP,
+                        )
+            finally:
+                host.kill()
+
+
+async def _halts(board: FakeMarlin, call: Call) -> float:
+    """By the board's own log; then it is reset."""
+    board.do(lambda each: each.log.clear())
+    began = time.monotonic()
+    await call()
+    async with asyncio.timeout(_PATIENCE):
+        while not (stops := board.events("emergency_stop")):  # noqa: ASYNC110 - the board lives in a thread
+            await asyncio.sleep(_LOOK_SECONDS)
+    board.reset()
+    await asyncio.sleep(0.5)
+    return (float(str(stops[0]["t"])) - began) * 1000
 
 
 async def _effects(name: str, driver: Driver, bare: Any, path: Path) -> None:
@@ -303,15 +423,30 @@ async def _effects(name: str, driver: Driver, bare: Any, path: Path) -> None:
     await driver.put_file(path, file, lambda sent: None)
 
     async def begun() -> None:
+        await seen(ObservedState.IDLE)
         await driver.start(path, file)
+        await prints()
+
+    async def prints() -> None:
+        """By its own word, and as the driver sees it: no command is sent to a printer that seems to have obeyed already."""
         await _until(bare, "printing")
-        while (await driver.observe()).state is not ObservedState.PRINTING:  # noqa: ASYNC110 - a printer is polled
-            await asyncio.sleep(_LOOK_SECONDS)
+        await seen(ObservedState.PRINTING)
+
+    async def seen(state: ObservedState) -> None:
+        async with asyncio.timeout(_PATIENCE):
+            while (await driver.observe()).state is not state:  # noqa: ASYNC110 - a printer is polled
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def pause(by: Any) -> float:
         took = await _took(bare, by.pause, "paused")
-        await bare.resume()
-        await _until(bare, "printing")
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                # Some say that they are paused, and refuse to go on, until the head has come to rest.
+                with contextlib.suppress(httpx.HTTPStatusError):
+                    await bare.resume()
+                    break
+                await asyncio.sleep(_LOOK_SECONDS)
+        await prints()
         return took
 
     async def cancel(by: Any) -> float:
