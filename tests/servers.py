@@ -23,6 +23,8 @@ SERVERS = {
     "chromium": ("chromium", "chromium"),
     "bubblewrap": ("bubblewrap", "bwrap"),
     "prusa-slicer": ("prusa-slicer", "prusa-slicer"),
+    # A library: see ``program``.
+    "faketime": ("libfaketime", "libfaketimeMT.so.1"),
 }
 
 
@@ -36,6 +38,9 @@ def program(name: str) -> str | None:
     if name == "rabbitmq":
         path = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
         return str(path) if path.exists() else None
+    if name == "faketime":
+        libraries = sorted(Path("/usr/lib").glob(f"*/faketime/{SERVERS[name][1]}"))
+        return str(libraries[0]) if libraries else None
     return shutil.which(SERVERS[name][1], path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 

@@ -1,5 +1,6 @@
 """A private PostgreSQL, as a direct child, so that it can be killed and started again."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -65,12 +66,22 @@ class PostgresServer:
         return subprocess.run(ready, check=False).returncode == 0
 
     def kill(self) -> None:
-        """As a power cut would."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-            time.sleep(0.2)
+        """As a power cut would: the server and each of its processes, which lead sessions of their own."""
+        if self._process is None:
+            return
+        # Stopped, it starts no more of them.
+        self._process.send_signal(signal.SIGSTOP)
+        pids = _children(self._process.pid)
+        for pid in (self._process.pid, *pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        deadline = time.monotonic() + _SECONDS
+        while any(map(_lives, pids)):
+            if time.monotonic() > deadline:
+                raise RuntimeError("processes of PostgreSQL outlived kill -9")
+            time.sleep(0.01)
 
     def database(self) -> str:
         """The URL of a fresh, empty database."""
@@ -82,3 +93,21 @@ class PostgresServer:
         """Ends it and throws its folder away."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _children(pid: int) -> list[int]:
+    found = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [int(name) for name in found if _stat(int(name))[1:2] == [str(pid)]]
+
+
+def _lives(pid: int) -> bool:
+    """Neither gone nor a zombie."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and more, as proc(5) has it behind the name; nothing of a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

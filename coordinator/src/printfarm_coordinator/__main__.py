@@ -61,7 +61,10 @@ def main() -> None:
         for wrong in error.errors():
             print(f"printfarm-coordinator: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", file=sys.stderr)
         sys.exit(2)
-    except (CredentialsError, AddressTaken, DatabaseUnavailable, ValueError) as error:
+    except DatabaseUnavailable as error:
+        print(f"printfarm-coordinator: the database of DATABASE_URL does not answer: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (CredentialsError, AddressTaken, ValueError) as error:
         print(f"printfarm-coordinator: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -219,7 +219,10 @@ def _works(
 
 async def _refresh(metrics: Metrics, farm: Farm) -> None:
     while True:
-        await metrics.refresh(farm)
+        try:
+            await metrics.refresh(farm)
+        except DatabaseUnavailable as error:
+            _LOG.warning("figures not refreshed: the database does not answer", why=str(error))
         await asyncio.sleep(_METRICS_SECONDS)
 
 
