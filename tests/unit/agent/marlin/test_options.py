@@ -7,7 +7,9 @@ import pytest
 from printfarm_agent.driver import PrinterConfig
 from printfarm_agent.drivers.marlin.config import BAUDS, from_json
 from printfarm_agent.drivers.marlin.driver import identity
+from printfarm_agent.drivers.marlin.facts import Facts
 from printfarm_agent.drivers.marlin.options import options_of
+from printfarm_agent.drivers.marlin.replies import read
 from printfarm_agent.limits import HeatRules, Limits
 
 PORT = "/dev/serial/by-id/usb-1a86_USB_Serial-if00-port0"
@@ -74,3 +76,18 @@ def test_marlins_built_in_uuid_is_no_identity() -> None:
     assert (machine.model, machine.serial_number, machine.volume_mm) == ("Ender-3", "", (220.0, 220.0, 250.0))
     assert identity({"UUID": "11111111-2222-3333-4444-555555555555"}, options).serial_number.startswith("1111")
     assert identity({"UUID": "<script>"}, options).serial_number == ""
+
+
+def test_the_build_volume_is_read_where_the_firmware_tells_it_and_the_toml_does_not() -> None:
+    line = "area:{full:{min:{x:-5.0000,y:-3.0000,z:0.0000},max:{x:225.0000,y:223.0000,z:250.0000}}%s}"
+    bed = ",work:{min:{x:0.0000,y:0.0000,z:0.0000},max:{x:220.0000,y:220.0000,z:250.0000}}"
+    unknown = options_of(PrinterConfig("ender-1", {"port": PORT}, Path("/state/ender-1")))
+    for extra, sides in ((bed, (220.0, 220.0, 250.0)), ("", (225.0, 223.0, 250.0))):
+        facts = Facts()
+        for text in ("FIRMWARE_NAME:Marlin 2.1.2 MACHINE_TYPE:Ender-3", line % extra):
+            for reply in read(text.encode()):
+                facts.take(reply, 0.0, is_idle=True)
+        assert identity(facts.fields, unknown).volume_mm == sides
+        assert identity(facts.fields, options_of(config())).volume_mm == (220.0, 220.0, 250.0)
+    for hostile in ("", "1 2", "nan 1 1", "0 200 200", "99999 200 200"):
+        assert identity({"AREA": hostile}, unknown).volume_mm is None

@@ -27,6 +27,7 @@ from ...driver import (
     Sent,
 )
 from . import status, talk
+from .area import volume_of
 from .framing import TooLong, command_of
 from .hosting import Hosting, Line
 from .options import Options, options_of
@@ -164,7 +165,7 @@ def identity(fields: Mapping[str, object], options: Options) -> MachineIdentity:
         model=str(fields.get("MACHINE_TYPE", ""))[:256],
         firmware=str(fields.get("FIRMWARE_NAME", ""))[:256],
         serial_number=uuid if is_own else "",
-        volume_mm=options.host.limits.volume_mm,
+        volume_mm=options.host.limits.volume_mm or volume_of(fields),
     )
 
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from ...driver import Heater
+from . import area
 from .replies import (
+    Area,
     Busy,
     Capability,
     Firmware,
@@ -51,6 +53,8 @@ class Facts:
                 self.capabilities[name] = is_on
             case Firmware(fields):
                 self.fields = dict(fields)
+            case Area(text):
+                self.fields = {**self.fields, area.KEY: text}
             case SdPrinting():
                 self.sd = reply
             case SdFile(name):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ...driver import Heater
+from .area import area_of
 
 LONGEST_TEXT = 256
 COLDEST, HOTTEST = -10.0, 600.0
@@ -106,6 +107,13 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
+class Area:
+    """M115's word on how far it moves, as ``area`` reads it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Firmware:
     """The fields of M115."""
 
@@ -171,6 +179,7 @@ Reply = (
     | Temperatures
     | Action
     | Capability
+    | Area
     | Firmware
     | SdPrinting
     | SdIdle
@@ -291,6 +300,8 @@ def _data(line: str) -> Iterator[Reply]:
             yield Ok(to_m105=True)
     elif "FIRMWARE_NAME:" in line:
         yield Firmware(_fields(line))
+    elif area := area_of(line):
+        yield Area(area)
     elif sd := _SD.search(line):
         yield SdPrinting(int(sd[1]), int(sd[2]))
     elif "Not SD printing" in line:
