@@ -115,6 +115,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "enrollment_token": {"token_sha256": SHA, "agent_id": "a1", "expires_at": 9},
     "cursor": {"name": "bus", "position": 1},
     "leadership": {"id": 1, "term": 6, "holder": "old", "expires_at": 9},
+    "file_facts": {
+        "sha256": SHA,
+        "reader_version": 1,
+        "read_at": 1,
+        "facts": {"kind": "gcode", "size_bytes": 5},
+        "materials": "|pla|",
+    },
     "profile": {
         "name": "draft",
         "version": 1,

@@ -33,6 +33,7 @@ from printfarm_coordinator.adapters.ca.server import ensure_server_credentials
 from printfarm_coordinator.adapters.ids import TimeOrderedIds
 from printfarm_coordinator.adapters.sql.migrate import migrate
 from printfarm_coordinator.adapters.sql.store import SqlStore
+from printfarm_coordinator.app.costing import save
 from printfarm_coordinator.app.farm import Farm, transact
 from printfarm_coordinator.app.ports import Agent, Writing
 from printfarm_coordinator.app.relay import position_once
@@ -219,7 +220,7 @@ class ControlPlane:
                 held = await tx.lock_slice(run_id)
                 assert held is not None
                 said = Report(fact, evidence=EndEvidence(True, True, 1e6))
-                await tx.save_slice(held, apply_report(held, said, tx.now, f"token-{self.farm.ids.new()}"))
+                await save(self.farm, tx, held, apply_report(held, said, tx.now, f"token-{self.farm.ids.new()}"))
 
         await transact(self.farm, "test", work)
 
@@ -237,7 +238,7 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
     store = SqlStore(f"sqlite:///{folder / 'farm.db'}", clock=clock)
     await migrate(store.engine)
     blobs = ArtifactFolder(folder / "artifacts")
-    farm = Farm(store, InProcessBus(), blobs, TimeOrderedIds(), roster=Roster(fresh_seconds=0.0))
+    farm = Farm(store, InProcessBus(), blobs, TimeOrderedIds(), roster=Roster(fresh_seconds=0.0), currency="EUR")
     server = grpc.aio.server(options=CONTROL_SERVER, interceptors=[Guard(CONTROL_TABLE, translate)])
     add_control_services(server, farm, authority, has_broker=False)
     port = server.add_secure_port("127.0.0.1:0", mutual_server_credentials(files))

@@ -33,6 +33,7 @@ from printfarm_coordinator.domain.file_facts import StoredFacts
 from printfarm_coordinator.domain.job import Job
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
+from printfarm_coordinator.domain.rate import Rate
 from printfarm_coordinator.domain.run import Run
 from printfarm_coordinator.domain.slice import Slice
 from printfarm_coordinator.domain.slicing import Slicing, SlicingKey
@@ -348,6 +349,9 @@ class MemoryWriting(MemoryReading):
 
     async def holds_term(self, holder: str, term: int) -> bool:
         return self._t.term[:2] == (term, holder) and self._t.term[2] > self.now
+
+    async def add_rate(self, rate: Rate) -> None:
+        self._add(self._t.rates, rate.rate_id, rate)
 
     async def add_profile(self, profile: Profile) -> None:
         self._add(self._t.profiles, (profile.name, profile.version), profile)

@@ -27,6 +27,7 @@ from printfarm_coordinator.domain.file_facts import StoredFacts, materials
 from printfarm_coordinator.domain.job import Job, parts_owed
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
+from printfarm_coordinator.domain.rate import Rate
 from printfarm_coordinator.domain.refusals import REFUSED_FILE
 from printfarm_coordinator.domain.run import Run, RunState
 from printfarm_coordinator.domain.slicing import Slicing, SlicingState, may_claim
@@ -50,6 +51,7 @@ class Tables:
     tokens: dict[str, EnrollmentToken] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
     profiles: dict[tuple[str, int], Profile] = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
     slicings: dict[str, Slicing] = field(default_factory=dict)
     workers: dict[str, SlicerWorker] = field(default_factory=dict)
     # With the time at which it was given.
@@ -278,6 +280,13 @@ class MemoryReading:
 
     async def runs_without_verdict(self) -> int:
         return sum(run.state is RunState.FINISHED and run.verdict is None for run in self._t.runs.values())
+
+    async def rates(self) -> list[Rate]:
+        return sorted(self._t.rates.values(), key=lambda rate: (rate.valid_from, rate.created_at, rate.rate_id))
+
+    async def rates_and_facts(self, at: int, sha256: str) -> tuple[list[Rate], StoredFacts | None]:
+        found = [rate for rate in self._t.rates.values() if rate.valid_from <= at]
+        return found, self._t.facts.get(sha256) if found else None
 
     async def profiles(self) -> list[Profile]:
         return [profile for _, profile in sorted(self._t.profiles.items())]

@@ -98,7 +98,7 @@ async def open_coordinator(settings: CoordinatorSettings) -> AsyncGenerator[Runn
         bus = await _open_bus(stack, settings)
         blobs = ArtifactFolder(settings.artifacts)
         stack.push_async_callback(blobs.close)
-        farm = Farm(store, bus, blobs, TimeOrderedIds())
+        farm = Farm(store, bus, blobs, TimeOrderedIds(), currency=settings.currency)
         metrics = Metrics()
         leadership = Leadership(uuid.uuid4().hex, lambda leads: _led(farm, metrics, leads=leads))
         yield await _open_parts(stack, settings, farm, authority, files, metrics, leadership)

@@ -42,6 +42,8 @@ class CoordinatorSettings(BaseSettings):
     start_ttl_seconds: float = Field(
         default=START_TTL_SECONDS, gt=0, le=START_TTL_SECONDS, validation_alias=_named("PRINTFARM_START_TTL_SECONDS")
     )
+    # ISO 4217, such as EUR. Unset, no cost is reckoned.
+    currency: str = Field(default="", pattern=r"^([A-Z]{3})?$", validation_alias=_named("PRINTFARM_CURRENCY"))
     events_days: int = Field(default=90, ge=1, le=36_500, validation_alias=_named("PRINTFARM_EVENTS_DAYS"))
     log_level: str = Field(default="INFO", validation_alias=_named("PRINTFARM_LOG_LEVEL"))
 

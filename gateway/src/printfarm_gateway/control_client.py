@@ -20,6 +20,7 @@ from printfarm.control.v1 import (
     job_service_pb2_grpc,
     printer_service_pb2_grpc,
     profile_service_pb2_grpc,
+    rate_service_pb2_grpc,
     run_service_pb2_grpc,
 )
 from printfarm_rpc.channel import open_channel
@@ -64,6 +65,7 @@ class ControlClient:
         self.runs = run_service_pb2_grpc.RunServiceStub(channel)
         self.printers = printer_service_pb2_grpc.PrinterServiceStub(channel)
         self.profiles = profile_service_pb2_grpc.ProfileServiceStub(channel)
+        self.rates = rate_service_pb2_grpc.RateServiceStub(channel)
         self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.farm = farm_service_pb2_grpc.FarmServiceStub(channel)

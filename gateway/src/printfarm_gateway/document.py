@@ -17,6 +17,7 @@ _PARAMETERS = {
     "run_id": "the run's id, as in the job's status",
     "printer_id": "the printer's id, as its agent named it",
     "agent_id": "the agent's id, as it enrolled",
+    "rate_id": "the rate's id, as the list tells it",
     "key_id": "the key's id, not the key",
     "upload_id": "the upload's id, as its beginning gave it",
     "subject_id": "only what concerns this job, run, printer or agent",

@@ -15,6 +15,8 @@ from printfarm.control.v1 import (
 )
 from printfarm.model.v1 import event_pb2, job_pb2, printer_pb2, run_pb2, telemetry_pb2
 
+from . import cost_views
+
 JSON = dict[str, Any]
 
 
@@ -137,6 +139,7 @@ def estimate(found: job_service_pb2.EstimateJobResponse) -> JSON:
         "able_printer_ids": list(found.able_printer_ids),
         "reasons": [waiting_reason(each) for each in found.reasons],
         "failure": found.failure,
+        "cost": cost_views.estimate(found.cost) if found.HasField("cost") else None,
     }
 
 
@@ -174,7 +177,8 @@ def requirements(found: job_pb2.Requirements) -> JSON:
 def status(found: job_service_pb2.GetJobResponse, waiting: job_service_pb2.ExplainJobResponse | None) -> JSON:
     """A job with its runs, and why it waits."""
     runs = [run(each) for each in found.runs]
-    return {**job(found.job), "runs": runs, "waiting": explanation(waiting) if waiting else None}
+    cost = cost_views.job_cost(found.cost) if found.HasField("cost") else None
+    return {**job(found.job), "runs": runs, "waiting": explanation(waiting) if waiting else None, "cost": cost}
 
 
 def explanation(found: job_service_pb2.ExplainJobResponse) -> JSON:
@@ -221,6 +225,7 @@ def run(found: run_pb2.Run) -> JSON:
         },
         "retry_of": found.retry_of or None,
         "artifact_sha256": found.artifact_sha256 or None,
+        "cost": cost_views.run_cost(found.cost) if found.HasField("cost") else None,
         "created_at": moment(found, "create_time"),
         "started_at": moment(found, "start_time"),
         "ended_at": moment(found, "end_time"),

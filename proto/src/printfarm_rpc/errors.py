@@ -56,6 +56,7 @@ class Code(Enum):
     QUOTA_EXCEEDED = _Face(_S.RESOURCE_EXHAUSTED, 413, "Your quota is used up")
     UNSUPPORTED_MEDIA = _Face(_S.INVALID_ARGUMENT, 422, "The file is not of a kind that is taken")
     NO_PICTURE = _Face(_S.NOT_FOUND, 404, "No picture can be made of it")
+    NO_CURRENCY = _Face(_S.FAILED_PRECONDITION, 409, "The farm has no currency")
     FILE_NEEDED = _Face(_S.FAILED_PRECONDITION, 409, "The file is needed")
     CLAIM_LOST = _Face(_S.FAILED_PRECONDITION, 409, "Another worker has this slicing, or it is over")
     STORAGE_FULL = _Face(_S.RESOURCE_EXHAUSTED, 507, "The storage is full")

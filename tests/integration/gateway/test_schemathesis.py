@@ -110,6 +110,9 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
         upload = await post("/uploads", {"size_bytes": 1 << 20, "sha256": "1" * 64, "name": "a.gcode"})
         real["upload_id"] = upload["upload_id"]
         real["key_id"] = (await post("/keys", {"name": f"shop-{number}", "role": "viewer"}))["key_id"]
+        if "/rates" in path:
+            put = await client.put("/api/v1/rates", json={"kind": "machine", "price": f"{number}.5"})
+            real["rate_id"] = put.json()["rate_id"]
         if path.endswith("/profiles/{name}"):
             put = await client.put(f"/api/v1/profiles/{real['name']}", json=PROFILE)
             assert put.is_success, put.text
@@ -123,6 +126,7 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
 
 NUMBERS = itertools.count()
 DRAWABLE = b"G28\nM104 S200\nG1 X10 Y10 Z0.2 F3000\nG1 X40 E5\nG1 Y40 E10\nM84\n"
+RATE = {"kind": "material", "material": "PLA", "price": "21.90"}
 PROFILE = {"kind": "quality", "settings": {"layer_height": "0.2"}}
 
 
@@ -137,6 +141,9 @@ def make_real(case: Any, real: dict[str, str]) -> None:
         case.body.pop("version", None)
         if "settings" in case.body:
             case.body.update(PROFILE, engine="prusaslicer", printer_models=[])
+        if "price" in case.body:
+            case.body = RATE
+            return
         # G-code is sliced already.
         case.body.pop("profile", None)
         if "file" in case.body:

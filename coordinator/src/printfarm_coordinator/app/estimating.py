@@ -4,15 +4,18 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from printfarm_files import FileFacts
 from printfarm_files.comments import EDGE_BYTES
 from printfarm_files.gcode import facts_of_text
 
 from ..domain.assignment import plates_owed
+from ..domain.costing import CostEstimate
 from ..domain.job import Job
 from ..domain.preparing import Plan, Workshop
 from ..domain.print_file import PrintFile
 from ..domain.printer import Obstacle, Printer, mismatches
 from ..domain.slicing import Slicing
+from .costing import able_printers, estimated
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .ports import AlreadyExists, Reading, Writing
@@ -36,6 +39,8 @@ class Estimate:
     able: list[str]
     reasons: dict[str, list[Obstacle]]
     failure: str
+    # Of all plates; None if the farm reckons no cost.
+    cost: CostEstimate | None = None
 
 
 async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
@@ -80,14 +85,31 @@ async def _estimate(
 ) -> Estimate:
     able, reasons = _able(job, workshop, printers)
     tasks = workshop.tasks_of(job, printers)
+    facts = None if job.needs_slicing else await _facts(farm, artifact)
     if plan.ready is not None:
         seconds, grams = plan.ready.estimated_seconds, plan.ready.filament_grams
     elif job.needs_slicing:
         seconds, grams = None, None
     else:
-        seconds, grams = artifact.estimated_seconds, await _grams(farm, artifact)
+        seconds, grams = artifact.estimated_seconds, (facts and facts.weight_g) or None
     is_preparing = plan.ready is None and any(task.is_pending for task in tasks)
-    return Estimate(plates_owed(job), is_preparing, seconds, grams, tasks, able, reasons, plan.failure)
+    cost = await _cost(farm, job, workshop, printers, facts)
+    return Estimate(plates_owed(job), is_preparing, seconds, grams, tasks, able, reasons, plan.failure, cost)
+
+
+async def _cost(
+    farm: Farm, job: Job, workshop: Workshop, printers: list[Printer], facts: FileFacts | None
+) -> CostEstimate | None:
+    """By what was read from each file; of a file that was not read yet, by what its ends say."""
+    if not farm.currency:
+        return None
+    able = able_printers(job, workshop, printers)
+    async with farm.store.read() as look:
+        found = await look.file_facts(sorted({file.sha256 for _, file in able}))
+        known = {sha256: stored.facts for sha256, stored in found.items() if stored.facts is not None}
+        if facts is not None:
+            known.setdefault(job.artifact_sha256, facts)
+        return await estimated(farm, look, able, plates_owed(job), known)
 
 
 def _able(job: Job, workshop: Workshop, printers: list[Printer]) -> tuple[list[str], dict[str, list[Obstacle]]]:
@@ -106,7 +128,7 @@ def _able(job: Job, workshop: Workshop, printers: list[Printer]) -> tuple[list[s
     return able, reasons
 
 
-async def _grams(farm: Farm, artifact: Artifact) -> float | None:
+async def _facts(farm: Farm, artifact: Artifact) -> FileFacts | None:
     """What the slicer of a G-code file says at its ends."""
     size = artifact.size_bytes
     try:
@@ -115,4 +137,4 @@ async def _grams(farm: Farm, artifact: Artifact) -> float | None:
     except FileNotFoundError:
         return None
     # Many milliseconds for some files: the event loop does not wait for it.
-    return (await asyncio.to_thread(facts_of_text, head, tail, size)).weight_g or None
+    return await asyncio.to_thread(facts_of_text, head, tail, size)

@@ -150,6 +150,8 @@ class Farm:
     roster: Roster = field(default_factory=Roster)
     frames: Frames = field(default_factory=Frames)
     vigilance: Vigilance = field(default_factory=Vigilance)
+    # ISO 4217; empty if the farm reckons no cost.
+    currency: str = ""
     # Ids of keys used since the janitor last wrote that down.
     key_uses: set[str] = field(default_factory=set)
 

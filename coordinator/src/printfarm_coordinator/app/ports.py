@@ -18,6 +18,7 @@ from ..domain.printer import Printer
 from ..domain.run import Run, RunState
 from ..domain.slice import Slice
 from .file_ports import FileReading, FileWriting
+from .rate_ports import RateReading, RateWriting
 from .slicing_ports import SlicingReading, SlicingWriting
 
 
@@ -178,7 +179,7 @@ class RunFilter:
     states: tuple[RunState, ...] = ()
 
 
-class Reading(FileReading, SlicingReading, Protocol):
+class Reading(FileReading, RateReading, SlicingReading, Protocol):
     """A consistent look at the database. ``now`` is its clock at the beginning, in microseconds."""
 
     now: int
@@ -260,7 +261,7 @@ class Reading(FileReading, SlicingReading, Protocol):
     async def runs_without_verdict(self) -> int: ...
 
 
-class Writing(Reading, FileWriting, SlicingWriting, Protocol):
+class Writing(Reading, FileWriting, RateWriting, SlicingWriting, Protocol):
     """A writing transaction: all or nothing. Every ``lock_*`` keeps other writers off those rows until it ends.
 
     A ``save_*`` writes only if the row still has the version that was read, and raises StaleWrite else. Rows are locked in the

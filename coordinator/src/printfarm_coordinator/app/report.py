@@ -13,6 +13,7 @@ from ..domain.observations import observed
 from ..domain.printer import Abilities, BedState, Printer, PrinterState
 from ..domain.reports import Report, apply_report
 from ..domain.slice import run_event
+from .costing import save
 from .farm import Farm, transact
 from .ports import Agent, Writing
 
@@ -124,7 +125,7 @@ async def _apply_report(farm: Farm, tx: Writing, agent: Agent, event: AgentEvent
     if held is None or not is_believed(held.run, agent.agent_id, event.epoch):
         _LOG.info("stale report dropped", run_id=event.run_id, epoch=event.epoch, fact=report.fact.value)
         return
-    await tx.save_slice(held, apply_report(held, report, tx.now, farm.ids.new()))
+    await save(farm, tx, held, apply_report(held, report, tx.now, farm.ids.new()))
 
 
 async def _apply_alarm(tx: Writing, agent: Agent, event: AgentEvent, alarm: Alarm) -> None:

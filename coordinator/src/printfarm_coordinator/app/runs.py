@@ -8,6 +8,7 @@ from ..domain.printer import BedState
 from ..domain.run import Run
 from ..domain.slice import Slice
 from ..domain.wishes import Wish
+from .costing import save
 from .farm import Caller, Farm, transact
 from .jobs import missing
 from .ports import Writing
@@ -21,7 +22,7 @@ async def _change_run(farm: Farm, caller: Caller, run_id: str, name: str, change
         if held is None:
             raise missing("run", run_id)
         after = change(held, tx.now)
-        await tx.save_slice(held, after)
+        await save(farm, tx, held, after)
         return after.run
 
     run = await transact(farm, name, work, caller.request_id)

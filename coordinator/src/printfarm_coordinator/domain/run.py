@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .cost import RunCost
+
 
 class RunState(StrEnum):
     """Where a run stands; spelled as in the API."""
@@ -142,6 +144,8 @@ class Run:
     # The file of this run, and its estimate, where that is not the job's own: a model is sliced for the printer.
     artifact_sha256: str = ""
     estimated_seconds: float | None = None
+    # Made when it ended, never changed.
+    cost: RunCost | None = None
     version: int = 1
 
 

@@ -80,6 +80,7 @@ _CONTROL: dict[str, dict[str, Role | None]] = {
         "ListProfiles": Role.VIEWER,
         "RetireProfile": Role.OPERATOR,
     },
+    "RateService": {"PutRate": Role.ADMIN, "ListRates": Role.VIEWER, "RetireRate": Role.ADMIN},
     "EventService": {"Watch": Role.VIEWER, "ListEvents": Role.VIEWER},
     "FarmService": {
         "GetHealth": None,

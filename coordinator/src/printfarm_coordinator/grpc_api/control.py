@@ -11,6 +11,7 @@ from printfarm.control.v1 import (
     job_service_pb2_grpc,
     printer_service_pb2_grpc,
     profile_service_pb2_grpc,
+    rate_service_pb2_grpc,
     run_service_pb2_grpc,
 )
 from printfarm.slicer.v1 import slicing_service_pb2_grpc
@@ -25,6 +26,7 @@ from .farm_service import FarmServicer
 from .job_service import JobServicer
 from .printer_service import PrinterServicer
 from .profile_service import ProfileServicer
+from .rate_service import RateServicer
 from .run_service import RunServicer
 from .slicing_service import SlicingServicer
 
@@ -38,6 +40,7 @@ _CONTROL = (
     "AgentAdminService",
     "AccessService",
     "ProfileService",
+    "RateService",
 )
 SERVICES = (*(f"printfarm.control.v1.{name}" for name in _CONTROL), "printfarm.slicer.v1.SlicingService")
 
@@ -56,4 +59,5 @@ def add_control_services(server: grpc.aio.Server, farm: Farm, signer: Signer, *,
     agent_admin_service_pb2_grpc.add_AgentAdminServiceServicer_to_server(AgentAdminServicer(farm, signer), server)
     access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(farm), server)
     profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(farm), server)
+    rate_service_pb2_grpc.add_RateServiceServicer_to_server(RateServicer(farm), server)
     slicing_service_pb2_grpc.add_SlicingServiceServicer_to_server(SlicingServicer(farm), server)

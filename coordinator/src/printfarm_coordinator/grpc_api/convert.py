@@ -22,6 +22,7 @@ from ..domain.profile import Profile, ProfileKind
 from ..domain.run import Run, RunState
 from ..domain.slicing import FAILURES as FAILURE_WORDS
 from ..domain.slicing import Slicing, SlicingState
+from . import cost_convert
 from .agent_convert import duration
 
 E = TypeVar("E", bound=StrEnum)
@@ -224,6 +225,7 @@ def run(found: Run, progress: float) -> run_pb2.Run:
         update_time=timestamp(found.updated_at),
         version=found.version,
         artifact_sha256=found.artifact_sha256,
+        cost=cost_convert.run_cost(found.cost) if found.cost else None,
     )
 
 

@@ -16,7 +16,7 @@ from ..app.farm import Farm
 from ..app.ports import JobFilter
 from ..app.submit import DEFAULT_RETRIES, JobOrder, submit
 from ..domain.printer import Obstacle
-from . import convert, views
+from . import convert, cost_convert, views
 from .agent_convert import duration
 from .authorize import caller_of
 from .paging import page_size, place, token
@@ -48,8 +48,8 @@ class JobServicer(rpc.JobServiceServicer):
             found = await look.job(request.job_id)
             if found is None:
                 raise cases.missing("job", request.job_id)
-            made, runs = await views.job(self._farm, look, found)
-        return pb.GetJobResponse(job=made, runs=runs)
+            made, runs, cost = await views.job_with_cost(self._farm, look, found)
+        return pb.GetJobResponse(job=made, runs=runs, cost=cost)
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         caller_of(_SERVICE + "ListJobs", context, request)
@@ -120,6 +120,7 @@ class JobServicer(rpc.JobServiceServicer):
             able_printer_ids=found.able,
             reasons=_reasons(found.reasons),
             failure=found.failure,
+            cost=cost_convert.cost_estimate(found.cost) if found.cost else None,
         )
         return made
 

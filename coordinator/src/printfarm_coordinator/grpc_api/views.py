@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2
+from printfarm.model.v1 import cost_pb2, job_pb2, printer_pb2, run_pb2
 
+from ..app.costing import cost_of_job
 from ..app.farm import Farm
 from ..app.file_ports import Artifact
 from ..app.ports import Reading
@@ -12,7 +13,7 @@ from ..domain.estimate import Outlook, outlook
 from ..domain.job import Job, parts_owed
 from ..domain.printer import Printer
 from ..domain.run import Run
-from . import convert
+from . import convert, cost_convert
 
 
 def progress_of(farm: Farm, run: Run) -> float:
@@ -53,11 +54,20 @@ async def outlooks(farm: Farm, look: Reading, found: Sequence[Job], runs: Sequen
     return made
 
 
-async def job(farm: Farm, look: Reading, found: Job) -> tuple[job_pb2.Job, list[run_pb2.Run]]:
-    """A job with all of its runs, oldest first."""
+async def job(farm: Farm, look: Reading, found: Job) -> job_pb2.Job:
+    """A job with its outlook."""
+    [made] = await jobs(farm, look, [found], await look.runs_of_jobs([found.job_id]))
+    return made
+
+
+async def job_with_cost(
+    farm: Farm, look: Reading, found: Job
+) -> tuple[job_pb2.Job, list[run_pb2.Run], cost_pb2.JobCost | None]:
+    """A job with all of its runs, oldest first, and what they cost."""
     runs = await look.runs_of_jobs([found.job_id])
     [made] = await jobs(farm, look, [found], runs)
-    return made, [run(farm, each) for each in runs]
+    cost = await cost_of_job(farm, look, found, runs)
+    return made, [run(farm, each) for each in runs], cost_convert.job_cost(*cost) if cost else None
 
 
 async def new_job(farm: Farm, made: Job, file: Artifact | None) -> job_pb2.Job:
@@ -76,8 +86,7 @@ async def fresh_job(farm: Farm, job_id: str) -> job_pb2.Job:
         found = await look.job(job_id)
         if found is None:
             raise LookupError(job_id)
-        made, _ = await job(farm, look, found)
-    return made
+        return await job(farm, look, found)
 
 
 async def fresh_run(farm: Farm, run_id: str) -> run_pb2.Run:

@@ -3,6 +3,7 @@
 from .access import ApiKey, KeyOrder, Login, Me, NewApiKey, Refresh, Role, TokenPair, User, UserChange, UserOrder
 from .agents import DRAIN, Agent, DrainOrder, EnrollmentToken
 from .base import NO_REASON, Because, FieldError, Page, ProblemDocument, Strict
+from .costs import CostEstimate, JobCost, Rate, RateKind, RateOrder, Rates, RunCost
 from .farm import AuditEntry, Component, DetailedHealth, Event, Health, PrinterUtilization, Stats, Utilization
 from .files import (
     Artifact,
@@ -67,6 +68,7 @@ __all__ = [
     "Box",
     "BuildVolume",
     "Component",
+    "CostEstimate",
     "DetailedHealth",
     "DrainOrder",
     "EnrollmentToken",
@@ -84,6 +86,7 @@ __all__ = [
     "Heater",
     "Job",
     "JobChange",
+    "JobCost",
     "JobFields",
     "JobOrder",
     "JobReceipt",
@@ -105,12 +108,17 @@ __all__ = [
     "ProfileKind",
     "ProfileOrder",
     "ProfileVersions",
+    "Rate",
+    "RateKind",
+    "RateOrder",
+    "Rates",
     "Reading",
     "Refresh",
     "Requirements",
     "ResolveOrder",
     "Role",
     "Run",
+    "RunCost",
     "RunState",
     "Slicing",
     "SlicingState",

@@ -15,16 +15,16 @@ def _text_only(value: Any) -> Any:
     raise ValueError("must be an RFC 3339 time between 1970 and 2200, such as 2026-12-01T08:00:00Z")
 
 
-def _real_number(value: Any) -> Any:
+def real_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")
     return value
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_only)]
-Millimetres = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=10_000)]
-Side = Annotated[float, BeforeValidator(_real_number), Field(gt=0, le=10_000)]
-Nozzle = Annotated[float, BeforeValidator(_real_number), Field(ge=0.05, le=5)]
+Millimetres = Annotated[float, BeforeValidator(real_number), Field(ge=0, le=10_000)]
+Side = Annotated[float, BeforeValidator(real_number), Field(gt=0, le=10_000)]
+Nozzle = Annotated[float, BeforeValidator(real_number), Field(ge=0.05, le=5)]
 Word = Annotated[StrictStr, Field(min_length=1, max_length=100)]
 Tag = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Reason = Annotated[StrictStr, Field(max_length=500)]

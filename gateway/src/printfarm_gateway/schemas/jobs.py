@@ -20,6 +20,7 @@ from .base import (
     Word,
     example,
 )
+from .costs import ESTIMATE_EXAMPLE, JOB_COST_EXAMPLE, CostEstimate, JobCost
 from .runs import RUN_EXAMPLE, Run
 
 JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
@@ -232,6 +233,7 @@ class Estimate(BaseModel):
             "able_printer_ids": ["p1", "p2"],
             "reasons": [{"printer_id": "p3", "code": "material", "explanation": "wanted material PLA, it has PETG"}],
             "failure": "",
+            "cost": ESTIMATE_EXAMPLE,
         }
     )
 
@@ -245,6 +247,8 @@ class Estimate(BaseModel):
     able_printer_ids: list[str]
     reasons: list[WaitingReason]
     failure: str
+    # Of all plates. Null if the farm reckons no cost.
+    cost: CostEstimate | None
 
 
 class Waiting(BaseModel):
@@ -268,10 +272,12 @@ class Waiting(BaseModel):
 class JobStatus(Job):
     """A job with its runs, and why it waits while it does."""
 
-    model_config = example({**_SEEN_EXAMPLE, "runs": [RUN_EXAMPLE], "waiting": None})
+    model_config = example({**_SEEN_EXAMPLE, "runs": [RUN_EXAMPLE], "waiting": None, "cost": JOB_COST_EXAMPLE})
 
     runs: list[Run]
     waiting: Waiting | None
+    # Null if the farm reckons no cost.
+    cost: JobCost | None
 
 
 class JobReceipt(BaseModel):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from pydantic.config import JsonDict
 
 from .base import EXAMPLE_ID, EXAMPLE_SHA256, Reason, Strict, example
+from .costs import RunCost
 
 RunState = Literal[
     "offered",
@@ -41,6 +42,7 @@ RUN_EXAMPLE: JsonDict = {
     "verdict": None,
     "retry_of": None,
     "artifact_sha256": EXAMPLE_SHA256,
+    "cost": None,
     "created_at": "2026-11-23T08:00:00Z",
     "started_at": "2026-11-23T08:00:09Z",
     "ended_at": None,
@@ -97,6 +99,8 @@ class Run(BaseModel):
     retry_of: str | None
     # The file it prints: the job's, or what the job's model was sliced to. Null for runs from before files were noted.
     artifact_sha256: str | None
+    # Once it has ended. Null also if it never started, or if the farm reckoned no cost then.
+    cost: RunCost | None
     created_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None

@@ -22,6 +22,7 @@ from ...domain.refusals import REFUSED_FILE
 from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
 from .files import SqlFileReading
+from .rates import SqlRateReading
 from .slicing import SqlSlicingReading
 from .statements import by_key
 
@@ -71,7 +72,7 @@ def _waiting() -> sa.Select[Any]:
 _WAITING = _waiting()
 
 
-class SqlReading(SqlFileReading, SqlSlicingReading):
+class SqlReading(SqlFileReading, SqlRateReading, SqlSlicingReading):
     """The ``Reading`` port on one connection inside one transaction."""
 
     async def job(self, job_id: str) -> Job | None:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from ...app.ports import Agent, ApiKey, Role, StoredAudit, StoredEvent, Upload, User
+from ...domain.cost import RunCost
 from ...domain.events import AuditEntry, DomainEvent
 from ...domain.job import Job, JobState, Requirements
 from ...domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState
@@ -54,6 +55,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "verdict_reason": verdict and verdict.reason,
         "verdict_actor": verdict and verdict.actor,
         "verdict_at": verdict and verdict.given_at,
+        "cost": run.cost and asdict(run.cost),
     }
 
 
@@ -70,6 +72,7 @@ def run_from(row: Row) -> Run:
             "state": RunState(row["state"]),
             "unconfirmed_from": RunState(before) if before else None,
             "verdict": verdict,
+            "cost": RunCost(**_tuples(row["cost"])) if row["cost"] else None,
         }
     )
 

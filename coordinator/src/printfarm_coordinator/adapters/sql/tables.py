@@ -173,6 +173,7 @@ run = sa.Table(
     _time("verdict_at", nullable=True),
     _text("artifact_sha256"),
     sa.Column("estimated_seconds", sa.Double),
+    sa.Column("cost", sa.JSON(none_as_null=True)),
     _time("created_at"),
     _time("updated_at"),
     sa.Column("version", sa.BigInteger, nullable=False),
@@ -391,4 +392,22 @@ slicer_worker = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("engines", sa.JSON, nullable=False),
     _time("seen_at"),
+)
+
+rate = sa.Table(
+    "rate",
+    metadata,
+    sa.Column("rate_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    _text("material"),
+    _text("colour"),
+    _text("printer_id"),
+    # Millionths of the currency's unit.
+    sa.Column("price", sa.BigInteger),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("density_g_cm3", sa.Double),
+    sa.Column("diameter_mm", sa.Double),
+    _time("valid_from"),
+    _time("created_at"),
+    sa.Column("created_by", sa.Text, nullable=False),
 )

@@ -27,6 +27,7 @@ from ...domain.run import Run
 from ...domain.slice import Slice
 from . import rows, tables
 from .files import SqlFileWriting
+from .rates import SqlRateWriting
 from .reading import FORGOTTEN, SqlReading
 from .slicing import SqlSlicingWriting
 from .statements import by_key
@@ -51,7 +52,7 @@ _ADVANCE = sa.update(tables.agent).where(tables.agent.c.agent_id == sa.bindparam
 _APPEND_EVENT = _appended()
 
 
-class SqlWriting(SqlReading, SqlFileWriting, SqlSlicingWriting):
+class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSlicingWriting):
     """The ``Writing`` port. On SQLite the transaction is the only writer; on PostgreSQL rows are locked one by one."""
 
     request_id = ""

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from printfarm.model.v1 import cost_pb2 as _cost_pb2
 from printfarm.model.v1 import job_pb2 as _job_pb2
 from printfarm.model.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
@@ -129,21 +130,27 @@ class GetJobResponse(_message.Message):
 
     JOB_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job: ...
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
         """Oldest first."""
 
+    @_builtins.property
+    def cost(self) -> _cost_pb2.JobCost:
+        """Absent if the farm reckons no cost."""
+
     def __init__(
         self,
         *,
         job: _job_pb2.Job | None = ...,
         runs: _abc.Iterable[_run_pb2.Run] | None = ...,
+        cost: _cost_pb2.JobCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "job", b"job", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,6 +512,7 @@ class EstimateJobResponse(_message.Message):
     ABLE_PRINTER_IDS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     plates: _builtins.int
     """Runs, if every part is good."""
     preparing: _builtins.bool
@@ -528,6 +536,10 @@ class EstimateJobResponse(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.WaitingReason]:
         """Why each of the others cannot."""
 
+    @_builtins.property
+    def cost(self) -> _cost_pb2.CostEstimate:
+        """Of all plates, if every part is good; absent if the farm reckons no cost."""
+
     def __init__(
         self,
         *,
@@ -539,10 +551,11 @@ class EstimateJobResponse(_message.Message):
         able_printer_ids: _abc.Iterable[_builtins.str] | None = ...,
         reasons: _abc.Iterable[_job_pb2.WaitingReason] | None = ...,
         failure: _builtins.str = ...,
+        cost: _cost_pb2.CostEstimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "cost", b"cost", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "able_printer_ids", b"able_printer_ids", "failure", b"failure", "plates", b"plates", "preparing", b"preparing", "reasons", b"reasons", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams", "slicings", b"slicings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "able_printer_ids", b"able_printer_ids", "cost", b"cost", "failure", b"failure", "plates", b"plates", "preparing", b"preparing", "reasons", b"reasons", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams", "slicings", b"slicings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_filament_grams: _TypeAlias = _typing.Literal["run_filament_grams"]  # noqa: Y015
     _WhichOneofArgType__run_filament_grams: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams"]  # noqa: Y015

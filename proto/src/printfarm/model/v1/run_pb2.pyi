@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from printfarm.model.v1 import cost_pb2 as _cost_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -130,6 +131,7 @@ class Run(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ARTIFACT_SHA256_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     job_id: _builtins.str
     printer_id: _builtins.str
@@ -163,6 +165,10 @@ class Run(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cost(self) -> _cost_pb2.RunCost:
+        """Once it has ended; absent if it never started, or if the farm reckoned no cost then."""
+
     def __init__(
         self,
         *,
@@ -187,10 +193,11 @@ class Run(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.int = ...,
         artifact_sha256: _builtins.str = ...,
+        cost: _cost_pb2.RunCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "cost", b"cost", "create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "agent_id", b"agent_id", "artifact_sha256", b"artifact_sha256", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "job_id", b"job_id", "parts", b"parts", "pause_requested", b"pause_requested", "printer_id", b"printer_id", "progress", b"progress", "reason", b"reason", "reason_code", b"reason_code", "retry_of", b"retry_of", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verified", b"_verified", "agent_id", b"agent_id", "artifact_sha256", b"artifact_sha256", "cancel_requested", b"cancel_requested", "cost", b"cost", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "job_id", b"job_id", "parts", b"parts", "pause_requested", b"pause_requested", "printer_id", b"printer_id", "progress", b"progress", "reason", b"reason", "reason_code", b"reason_code", "retry_of", b"retry_of", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "verdict", b"verdict", "verified", b"verified", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verified: _TypeAlias = _typing.Literal["verified"]  # noqa: Y015
     _WhichOneofArgType__verified: _TypeAlias = _typing.Literal["_verified", b"_verified"]  # noqa: Y015

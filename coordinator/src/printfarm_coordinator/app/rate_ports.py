@@ -1,0 +1,24 @@
+"""The part of the database's port that costs need: rates, which only grow in number."""
+
+from typing import Protocol
+
+from ..domain.file_facts import StoredFacts
+from ..domain.rate import Rate
+
+
+class RateReading(Protocol):
+    """Looks."""
+
+    async def rates(self) -> list[Rate]:
+        """All, the oldest of each time first."""
+        ...
+
+    async def rates_and_facts(self, at: int, sha256: str) -> tuple[list[Rate], StoredFacts | None]:
+        """Those valid from that time or before, in no order; and, if there are any, what was read from the file."""
+        ...
+
+
+class RateWriting(Protocol):
+    """Changes."""
+
+    async def add_rate(self, rate: Rate) -> None: ...
