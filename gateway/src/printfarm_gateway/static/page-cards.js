@@ -17,6 +17,9 @@ export function byUrgency(a, b) {
 
 export const isOverdue = (job) => job.due_at && isOpen(job) && new Date(job.due_at) < new Date();
 
+// Where the farm reckons costs, and all of it is known.
+const cost = (run) => run.cost && run.cost.total !== null ? ` It cost ${Number(run.cost.total).toFixed(2)} ${run.cost.currency}.` : "";
+
 // What was typed, or unfolded, outlives the next drawing.
 const counts = new Map(), unfolded = new Set();
 
@@ -75,7 +78,7 @@ export function makeCards(farm) {
     };
     return el("article", { class: "card attention" }, el("h3", {}, `Take ${parts(run.parts)} off ${name}`),
       el("p", { class: "job" }, pictureOf(run.job_id, 32), jobName(run.job_id)),
-      el("p", {}, `Run ${short(run.run_id)} finished ${run.ended_at ? ago(run.ended_at) + " ago" : ""}` + (run.verified ? "." : ", but its end is not proven: look closely.")),
+      el("p", {}, `Run ${short(run.run_id)} finished ${run.ended_at ? ago(run.ended_at) + " ago" : ""}` + (run.verified ? "." : ", but its end is not proven: look closely.") + cost(run)),
       may("operator") ? el("div", { class: "buttons" }, count, el("span", { class: "unit" }, `of ${run.parts} good`), button("Sign off, bed clear", name, sign, "main")) : null);
   }
 
