@@ -9,13 +9,9 @@ from pathlib import Path
 from printfarm_rpc import logs
 from printfarm_rpc.errors import FarmError
 
-from .add import add, ask_at_terminal
-from .bootstrap import open_agent
-from .discover import Ears, discover
-from .doctor import examine
-from .enroll import enroll
 from .settings import AgentSettings, WrongSettings, load
 
+# Each command imports what it needs: an agent that runs for years carries nothing of the others.
 DEFAULT_CONFIG = Path("/etc/printfarm/agent.toml")
 
 
@@ -52,6 +48,8 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _run(settings: AgentSettings) -> None:
+    from .bootstrap import open_agent
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -60,23 +58,38 @@ async def _run(settings: AgentSettings) -> None:
 
 
 async def _doctor(settings: AgentSettings) -> int:
+    from .doctor import examine
+
     good = await examine(settings, lambda what, fine, words: print(f"{'ok  ' if fine else 'FAIL'} {what}: {words}"))
     return 0 if good else 1
 
 
 def _discover(seconds: float, interface: str) -> None:
+    from .discover import Ears, discover
+
     for finding in asyncio.run(discover(Ears(seconds=seconds, interface=interface))):
         options = " ".join(f"{key}={value}" for key, value in finding.options)
         print(f"{finding.driver:<10} {finding.name}\n           printfarm-agent add {finding.driver} ID {options}")
 
 
 def _add(arguments: argparse.Namespace) -> None:
+    from .add import add, ask_at_terminal
+
     pairs = [pair.partition("=") for pair in arguments.options]
     if wrong := [key for key, equals, value in pairs if not (equals and value)]:
         raise WrongSettings(f"{wrong[0]}: options are given as key=value")
     given = {key: value for key, _, value in pairs}
     told = add(arguments.config, arguments.id, arguments.driver, given, ask_at_terminal)
     print(f"{arguments.id}: {told}. It is in {arguments.config}; restart the agent.")
+
+
+def _enroll(arguments: argparse.Namespace, settings: AgentSettings) -> None:
+    from .enroll import enroll
+
+    agent_id = enroll(
+        arguments.enrollment, arguments.token, arguments.ca_sha256, settings.state_dir, settings.server_name
+    )
+    print(f"enrolled as {agent_id}; certificate in {settings.credentials}")
 
 
 def main() -> None:
@@ -89,10 +102,7 @@ def main() -> None:
             return _add(arguments)
         settings = load(arguments.config)
         if arguments.command == "enroll":
-            agent_id = enroll(
-                arguments.enrollment, arguments.token, arguments.ca_sha256, settings.state_dir, settings.server_name
-            )
-            print(f"enrolled as {agent_id}; certificate in {settings.credentials}")
+            _enroll(arguments, settings)
         elif arguments.command == "doctor":
             sys.exit(asyncio.run(_doctor(settings)))
         else:

@@ -6,21 +6,20 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
-from cryptography import x509
-from prometheus_client import start_http_server
 
-from printfarm_rpc.identity import from_certificate
+from printfarm_rpc.own import CredentialsError, read_own
 from printfarm_rpc.watchdog import watch_loop
 
 from .driver import OpenDriver
 from .files import Files
 from .journal import Journal, JournalCorrupt
 from .link.link import Link
-from .metrics import AgentCollector, registry_of
+from .metrics import AgentFigures, MetricsServer
 from .settings import AgentSettings, PrinterSettings, WrongSettings
 from .telemetry import Telemetry
 from .worker import PrinterWorker
@@ -42,15 +41,9 @@ class RunningAgent:
 
 
 def driver_named(printer: PrinterSettings) -> OpenDriver:
-    """The driver's entry point, loaded. Raises WrongSettings, naming those that are installed."""
-    found = {point.name: point for point in entry_points(group=_DRIVERS)}
-    if printer.driver not in found:
-        known = ", ".join(sorted(found)) or "none"
-        raise WrongSettings(
-            f"printer {printer.printer_id}: no driver {printer.driver} is installed; there are: {known}"
-        )
+    """The driver, loaded: ours, or another's by its entry point. Raises WrongSettings, naming those that are installed."""
     try:
-        loaded: OpenDriver = found[printer.driver].load()
+        loaded = _own_driver(printer.driver) or _installed_driver(printer)
     except ModuleNotFoundError as error:
         # A driver's libraries are an optional extra of the same name.
         raise WrongSettings(
@@ -63,10 +56,31 @@ def driver_named(printer: PrinterSettings) -> OpenDriver:
 def agent_id_of(settings: AgentSettings) -> str:
     """By the certificate; "unenrolled" without one."""
     try:
-        pem = (settings.credentials / "certificate.pem").read_bytes()
-        return from_certificate(x509.load_pem_x509_certificate(pem)).name
-    except (OSError, ValueError):
+        return read_own(settings.credentials / "certificate.pem").identity().name
+    except (CredentialsError, ValueError):
         return "unenrolled"
+
+
+def _own_driver(name: str) -> OpenDriver | None:
+    """Without the library that looks entry points up, and the mail parser that it reads them with: 3 MB of each agent."""
+    place = f"{__package__}.drivers.{name}"
+    if not name.isidentifier() or find_spec(place) is None or find_spec(f"{place}.driver") is None:
+        return None
+    found: OpenDriver = import_module(f"{place}.driver").open_driver
+    return found
+
+
+def _installed_driver(printer: PrinterSettings) -> OpenDriver:
+    from importlib.metadata import entry_points
+
+    found = {point.name: point for point in entry_points(group=_DRIVERS)}
+    if printer.driver not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise WrongSettings(
+            f"printer {printer.printer_id}: no driver {printer.driver} is installed; there are: {known}"
+        )
+    loaded: OpenDriver = found[printer.driver].load()
+    return loaded
 
 
 @asynccontextmanager
@@ -94,7 +108,8 @@ async def open_agent(settings: AgentSettings) -> AsyncGenerator[RunningAgent]:
             tasks.append(asyncio.create_task(worker.run()))
         await _first_looks(workers)
         tasks.append(asyncio.create_task(link.run()))
-        address = _serve_metrics(stack, settings.metrics_address, AgentCollector(workers, link, telemetry, journal))
+        figures = AgentFigures(workers, link, telemetry, journal)
+        address = await _serve_metrics(stack, settings.metrics_address, figures)
         agent_id = agent_id_of(settings)
         _LOG.info("agent works", agent_id=agent_id, printers=len(workers), metrics=address)
         yield RunningAgent(agent_id, address, link, workers)
@@ -132,17 +147,11 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _serve_metrics(stack: AsyncExitStack, address: str, collector: AgentCollector) -> str:
+async def _serve_metrics(stack: AsyncExitStack, address: str, figures: AgentFigures) -> str:
     host, _, port = address.rpartition(":")
+    server = MetricsServer(figures)
+    stack.push_async_callback(server.close)
     try:
-        server, thread = start_http_server(int(port), host, registry_of(collector))
+        return f"{host}:{await server.start(host.strip('[]') or '0.0.0.0', int(port))}"
     except OSError as error:
         raise WrongSettings(f"agent.metrics_address {address} cannot be listened on: {error.strerror}") from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    stack.callback(stop)
-    return f"{host}:{server.server_port}"

@@ -1,7 +1,10 @@
-"""What to do when the disk says that it may have lost what was written: never go on as if nothing had happened."""
+"""What is durable when it is told; and what to do when the disk says that it may have lost what was written: never go on as if
+nothing had happened."""
 
 import os
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import structlog
 
@@ -20,3 +23,19 @@ def end_if_fsync_failed(error: BaseException | None) -> None:
     """For errors of SQLite; any other is the caller's."""
     if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "") in _FSYNC_FAILED:
         end_process(str(error))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """The file with mode 0600 in a folder of mode 0700, replaced in one step and synced."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,12 +1,15 @@
 """Who the other side is: the URI in its certificate, ``spiffe://farm/<role>/<name>``. The common name is never read."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import grpc
-from cryptography import x509
+if TYPE_CHECKING:
+    import grpc
+    from cryptography import x509
 
 TRUST_DOMAIN = "farm"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -52,6 +55,9 @@ def is_name(text: str) -> bool:
 
 def from_certificate(certificate: x509.Certificate) -> Identity:
     """Raises ValueError unless it carries exactly one URI, and that one is ours."""
+    # Here and not above: an agent reads no certificate but its own (``own``), and carries the library only where it must.
+    from cryptography import x509
+
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound as error:
@@ -66,6 +72,8 @@ def from_certificate(certificate: x509.Certificate) -> Identity:
 
 def from_context(context: grpc.aio.ServicerContext[Any, Any]) -> Identity | None:
     """The peer of a call, or None without a certificate of this farm. TLS has checked the chain before."""
+    from cryptography import x509
+
     pem = context.auth_context().get("x509_pem_cert")
     if not pem:
         return None

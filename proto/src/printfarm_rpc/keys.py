@@ -1,14 +1,13 @@
 """A program's own key and certificate on disk: made here, signed elsewhere, replaced as a whole."""
 
 import hashlib
-import os
-import tempfile
 from datetime import datetime
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from .durability import write_private as write_private
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -27,22 +26,6 @@ def signing_request(key: ec.EllipticCurvePrivateKey) -> bytes:
     """PKCS #10, DER. The subject is empty: the signer decides who it is."""
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.DER)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """The file with mode 0600 in a folder of mode 0700, replaced in one step and synced."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def fingerprint(certificate_pem: bytes) -> str:

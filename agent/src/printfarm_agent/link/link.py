@@ -9,17 +9,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import grpc
 import structlog
-from cryptography import x509
 
 from printfarm.agent.v1 import agent_service_pb2 as pb
 from printfarm.agent.v1 import agent_service_pb2_grpc as rpc
 from printfarm_rpc.channel import open_channel
 from printfarm_rpc.errors import Code, FarmError, from_rpc_error
-from printfarm_rpc.keys import is_due_for_renewal
 from printfarm_rpc.limits import (
     AGENT_CONTROL_CHANNEL,
     AGENT_FILES_CHANNEL,
@@ -30,10 +27,11 @@ from printfarm_rpc.limits import (
     UNARY_DEADLINE_SECONDS,
     Options,
 )
-from printfarm_rpc.tls import CredentialFiles, CredentialsError, check, client_credentials
+from printfarm_rpc.own import CredentialsError, checked_own, read_own
+from printfarm_rpc.tls import CredentialFiles, client_credentials
 
 from .. import __version__
-from ..credentials import accept_certificate, new_request
+from ..credentials import accept_certificate, new_request_elsewhere
 from ..execution import Denied, Granted, LocalRun, NoAnswer
 from ..journal import Journal
 from ..settings import AgentSettings
@@ -183,7 +181,7 @@ class Link:
         self,
     ) -> AsyncGenerator[tuple[rpc.AgentServiceAsyncStub, rpc.AgentServiceAsyncStub, rpc.AgentServiceAsyncStub]]:
         files = CredentialFiles.in_folder(self._settings.credentials)
-        check(files, time.time())
+        checked_own(files.key, files.chain, time.time())
         options: tuple[Options, ...] = (AGENT_CONTROL_CHANNEL, AGENT_STREAMS_CHANNEL, AGENT_FILES_CHANNEL)
         channels = [
             open_channel(self._settings.coordinator, client_credentials(files), each, self._settings.server_name)
@@ -290,10 +288,13 @@ class Link:
 
     async def _renew_if_due(self, control: rpc.AgentServiceAsyncStub) -> None:
         folder = self._settings.credentials
-        leaf = x509.load_pem_x509_certificates((folder / "certificate.pem").read_bytes())[0]
-        if not is_due_for_renewal(leaf, datetime.now(UTC)):
+        if not read_own(folder / "certificate.pem").is_due_for_renewal(time.time()):
             return
-        key, request = await asyncio.to_thread(new_request, self._settings.state_dir)
+        try:
+            key, request = await new_request_elsewhere(self._settings.state_dir)
+        except (OSError, TimeoutError) as error:
+            _LOG.warning("no request for a new certificate could be made; it is tried again", why=str(error))
+            return
         try:
             answer = await control.RenewCertificate(
                 pb.RenewCertificateRequest(certificate_signing_request=request), timeout=UNARY_DEADLINE_SECONDS
