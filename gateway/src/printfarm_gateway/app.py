@@ -16,6 +16,7 @@ from .metrics import Metrics
 from .ratelimits import RateLimits
 from .recent import Recent
 from .routers import access, agents, events, farm, files, health, jobs, printers, profiles, rates, runs
+from .routes import ShortWay
 from .settings import GatewaySettings
 from .streams import Streams
 from .tokens import Tokens
@@ -60,7 +61,7 @@ def make_app(
         app.include_router(noun.router)
     app.include_router(page.router)
     _complete(app)
-    return app, Guard(app, limits, metrics, settings, recent.forget)
+    return app, Guard(ShortWay(app, jobs.router.routes), limits, metrics, settings, recent.forget)
 
 
 def _complete(app: FastAPI) -> None:

@@ -37,7 +37,7 @@ class _Form:
         self.parts = 0
         self.header_bytes = 0
         self.job = bytearray()
-        self.file: list[bytes] = []
+        self.file = bytearray()
         self.file_name = ""
         self.seen: set[str] = set()
         self.current = ""
@@ -96,7 +96,7 @@ class _Form:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self.current == "file":
-            self.file.append(data[start:end])
+            self.file += memoryview(data)[start:end]
             return
         self.job += data[start:end]
         if len(self.job) > JOB_BYTES:
@@ -156,10 +156,13 @@ async def _parse(
             raise _malformed("the multipart body cannot be read") from error
         if came > PREAMBLE_BYTES and form.parts == 0:
             raise _malformed("no part begins within the first bytes")
-        if form.file:
-            data, form.file = b"".join(form.file), []
-            for start in range(0, len(data), CHUNK_BYTES):
-                await _put(pieces, data[start : start + CHUNK_BYTES], storing)
+        # In large pieces: each one costs a message, and a turn of the thread that writes it.
+        while len(form.file) >= CHUNK_BYTES:
+            piece = bytes(memoryview(form.file)[:CHUNK_BYTES])
+            del form.file[:CHUNK_BYTES]
+            await _put(pieces, piece, storing)
+    if form.file:
+        await _put(pieces, bytes(form.file), storing)
     try:
         parser.finalize()
     except FormParserError as error:

@@ -43,7 +43,12 @@ def configure(program: str, *, level: str = "INFO", stream: Any = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # First of all: a line that nobody will see costs next to nothing.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -57,6 +62,8 @@ def line(event: str, **facts: str | float) -> None:
     """As ``info`` of a logger, for a path that is walked thousands of times a second. The caller vouches that no fact is a
     secret; whatever is in the text, it stays one line."""
     if _lines is None:
+        if not logging.getLogger().isEnabledFor(logging.INFO):
+            return
         structlog.get_logger("printfarm").info(event, **facts)
         return
     at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
