@@ -61,7 +61,9 @@ class ShortWay:
         self._plain = [
             route
             for route in routes
-            if isinstance(route, FarmRoute) and "GET" in route.methods and getattr(route.endpoint, "is_plain", False)
+            if isinstance(route, FarmRoute)
+            and "GET" in (route.methods or ())
+            and getattr(route.endpoint, "is_plain", False)
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
