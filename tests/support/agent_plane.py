@@ -88,10 +88,10 @@ class Host:
     files: CredentialFiles
     key: PrivateKey
 
-    async def hello(self) -> Any:
+    async def hello(self, boot_id: str = "boot") -> Any:
         """The stream, and the first thing that came."""
         stream = self.stub.Connect()
-        said = agent_pb.Hello(boot_id="boot", journal_id="journal", protocol_version=1, agent_version="1")
+        said = agent_pb.Hello(boot_id=boot_id, journal_id="journal", protocol_version=1, agent_version="1")
         try:
             # It may have been refused before this is written.
             with contextlib.suppress(asyncio.InvalidStateError):

@@ -24,6 +24,7 @@ from printfarm_agent.enroll import fetch_root
 from printfarm_coordinator.adapters.ca.authority import Authority
 from printfarm_coordinator.adapters.ca.server import ensure_server_credentials
 from printfarm_coordinator.app import enroll as enroll_module
+from printfarm_coordinator.app.boots import RETURNS
 from printfarm_coordinator.app.enroll import LONGEST_TOKEN_US
 from printfarm_coordinator.app.farm import transact
 from printfarm_coordinator.app.ports import Writing
@@ -273,6 +274,18 @@ async def test_a_lock_ends_the_stream_that_is_open(plane: Plane) -> None:
     stream = await renewed.connect()
     await code_of(clone.renew(new_key()))
     assert await code_of(_to_the_end(stream)) is Code.AGENT_LOCKED
+
+
+async def test_two_hosts_that_take_turns_are_both_locked_before_either_renews(plane: Plane) -> None:
+    real = await plane.enrolled()
+    clone = plane.host(real.key, real.files.chain.read_bytes(), real.files.roots.read_bytes())
+    turns = [(real, "one"), (clone, "two")] * (RETURNS + 1)
+    for host, boot_id in turns[:-1]:
+        stream, first = await host.hello(boot_id)
+        assert first.WhichOneof("message") == "welcome"
+        stream.cancel()
+    assert await code_of(clone.hello("two")) is Code.AGENT_LOCKED
+    await expect_locked(plane, real, clone)
 
 
 async def _to_the_end(stream: Any) -> None:

@@ -68,6 +68,18 @@ async def lock_second_host(farm: Farm, identity: Identity) -> None:
         agent_was_locked(farm, identity.name)
 
 
+async def lock_two_hosts(farm: Farm, agent_id: str) -> None:
+    """Locks the agent out: two processes that take turns proved it (``Boots``). Prints go on. A person enrols it anew."""
+
+    async def work(tx: Writing) -> None:
+        agent = await tx.lock_agent(agent_id)
+        if agent is not None and not agent.locked:
+            await lock_agent(tx, agent, "two running agents take turns: two hosts use one identity")
+
+    await transact(farm, "lock_agent", work)
+    agent_was_locked(farm, agent_id)
+
+
 async def lock_agent(tx: Writing, agent: Agent, why: str) -> None:
     """In the transaction of whoever found out."""
     await tx.put_agent(replace(agent, locked=True))

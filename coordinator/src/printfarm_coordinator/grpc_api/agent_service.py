@@ -24,13 +24,14 @@ from printfarm_rpc.serving import PEER, Context
 from .. import __version__
 from ..app import enroll
 from ..app.authorise import authorise_start
+from ..app.boots import Boots
 from ..app.farm import Farm
 from ..app.frames import Frame
 from ..app.heartbeats import Heartbeats
 from ..app.leading import Leadership
 from ..app.ports import Agent, Reading
 from ..app.sessions import greet
-from ..app.trust import check_agent, lock_second_host
+from ..app.trust import check_agent, lock_second_host, lock_two_hosts
 from ..domain.authority import AuthorityRequest
 from ..domain.errors import RuleError
 from ..domain.print_file import print_file_of
@@ -66,6 +67,7 @@ class AgentServicer(rpc.AgentServiceServicer):
         self._heartbeats = heartbeats
         self._times = times
         self._signer = signer
+        self._boots = Boots()
 
     async def Connect(
         self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Context
@@ -104,6 +106,9 @@ class AgentServicer(rpc.AgentServiceServicer):
             raise FarmError(Code.DRAINING, "another coordinator leads; connect to that one")
         said = greeting(identity.name, first.hello)
         welcome = await greet(self._farm, said, self._times.lease_us)
+        if self._boots.note(identity.name, said.boot_id):
+            await lock_two_hosts(self._farm, identity.name)
+            raise FarmError(Code.AGENT_LOCKED, "two hosts used this agent's identity; enrol it anew")
         printer_ids = frozenset(printer.printer_id for printer in said.printers)
         return AgentSession(self._farm, self._heartbeats, identity, welcome, printer_ids, self._times.lease)
 
