@@ -254,6 +254,11 @@ def released(farm: RealFarm) -> bool:
     return bool(found and not found["gates"]["emergency_stopped"])
 
 
+def is_locked(farm: RealFarm) -> bool:
+    found = farm.try_get("/api/v1/printers/p0")
+    return bool(found and found["gates"]["locked"])
+
+
 def resolved_by_a_person(farm: RealFarm) -> None:
     """The agent is away until its run is unconfirmed; a person says what became of it; then it comes back."""
     farm.agent.kill()
@@ -265,6 +270,9 @@ def resolved_by_a_person(farm: RealFarm) -> None:
     )
     farm.agent.start()
     until(farm.is_ready, 300)
+    # It came back with a run that was over for the coordinator: the printer is locked until a person looked.
+    until(lambda: is_locked(farm), 300, "locked")
+    asked(farm, "/api/v1/printers/p0/release")
     cleared(farm)
 
 
