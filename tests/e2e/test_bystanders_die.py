@@ -1,7 +1,7 @@
-"""The tour again, with the coordinator stopped at each of its boundaries while its database is killed.
+"""The tour again, with the coordinator stopped at each of its boundaries while its database or its gateway is killed.
 
 Before a commit the database takes the transaction with it; after it, the coordinator holds an answer from a server that is
-gone.
+gone. The gateway dies between the coordinator's commit and its own answer: its client asks again, under the same key.
 """
 
 import re
@@ -80,6 +80,21 @@ def test_the_database_dies_at_every_commit(tmp_path: Path, postgres: PostgresSer
         postgres.start()
 
     with one_printer(tmp_path, postgres.database()) as farm:
+        with Assassin(farm.coordinator, TOURED, strike) as assassin:
+            tour(farm, assassin.left, lambda: resolved_by_a_person(farm))
+            assert assassin.left == []
+        assert checked(farm, settled=True)["run.finished"] >= 4
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_gateway_dies_at_every_commit(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
+    url = request.getfixturevalue("postgres").database() if database == "postgresql" else ""
+    with one_printer(tmp_path, url) as farm:
+
+        def strike() -> None:
+            farm.gateway.kill()
+            farm.gateway.start()
+
         with Assassin(farm.coordinator, TOURED, strike) as assassin:
             tour(farm, assassin.left, lambda: resolved_by_a_person(farm))
             assert assassin.left == []

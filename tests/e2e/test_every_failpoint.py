@@ -26,7 +26,7 @@ ADMINISTRATION = {
     *("create_key", "revoke_key", "key_uses", "create_user", "update_user", "log_out"),
     *("token", "enroll", "renew", "first_use", "lock_agent", "agent_drained", "agent_undrained", "agent_revoked"),
     *("update_printer", "profile", "forget", "forget_events", "progress", "relay_cursor", "published", "drain_wish"),
-    *("hello_refused",),
+    *("hello_refused", "rate"),
     *("file_facts", "delete_file", "erase_file", "file_erased"),
 }
 # What the tour cannot bring about, and who does.
