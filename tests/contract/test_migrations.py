@@ -25,6 +25,13 @@ REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_co
 # As the first revision could hold them. A later one only adds.
 ROWS: dict[str, dict[str, Any]] = {
     "artifact": {"sha256": SHA, "size_bytes": 5, "kind": "gcode", "display_name": "a.gcode", "created_at": 1},
+    "file_facts": {
+        "sha256": SHA,
+        "reader_version": 1,
+        "read_at": 2,
+        "reason": "",
+        "facts": {"kind": "gcode", "size_bytes": 5},
+    },
     "agent": {"agent_id": "a1", "created_at": 1, "connection_epoch": 3, "reachable": True},
     "printer": {
         "printer_id": "p1",

@@ -27,7 +27,7 @@ ADMINISTRATION = {
     *("token", "enroll", "renew", "first_use", "lock_agent", "agent_drained", "agent_undrained", "agent_revoked"),
     *("update_printer", "profile", "forget", "forget_events", "progress", "relay_cursor", "published", "drain_wish"),
     *("hello_refused", "rate"),
-    *("file_facts", "delete_file", "erase_file", "file_erased"),
+    *("file_facts", "delete_file", "erase_file", "file_erased", "inspection"),
 }
 # What the tour cannot bring about, and who does.
 ELSEWHERE = {
@@ -38,6 +38,10 @@ ELSEWHERE = {
     "finish_upload": "tests/integration/coordinator/test_artifact_service.py",
     "delete_upload": "tests/integration/coordinator/test_artifact_service.py",
     "assign_job": "the same transaction as offer, by a person's word",
+    **dict.fromkeys(
+        ("judge", "override", "override_revoked"),
+        "nothing is offered before it is committed: tests/model/test_simulator.py dies before and after each",
+    ),
     **dict.fromkeys(
         (
             "claim_slicing",

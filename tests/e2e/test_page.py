@@ -143,17 +143,21 @@ def test_what_failed_says_why_and_a_waiting_job_says_what_it_waits_for(page: Pag
     until(lambda: (farm.try_get("/api/v1/printers/p1") or {}).get("state") == "idle", why="it is there again")
     farm.post("/api/v1/printers/p1/release")
     farm.post("/api/v1/printers/p1/bed/clear")
-    hot = farm.submit("too hot", gcode=GCODE.replace(b"S200", b"S999"), requirements={"printer_ids": ["p1"]})
+    bad = farm.submit("shifted", gcode=GCODE.replace(b"G28\n", b"G28\nG54\n"), requirements={"printer_ids": ["p1"]})
+    farm.submit("too hot", gcode=GCODE.replace(b"S200", b"S400"))
     farm.submit("vase", requirements={"min_build_volume": {"x_mm": 1, "y_mm": 1, "z_mm": 900}})
-    why = "M104 asks 999 C of the hotend; at most 300 is allowed here"
-    expect(page.locator("#failures")).to_contain_text(f"too hot on p1line 3: {why}")
-    expect(page.locator("#jobs tr").filter(has_text="too hot")).to_contain_text(why)
+    why = "G54 chooses coordinates: whether moves stay inside cannot be told"
+    expect(page.locator("#failures")).to_contain_text(f"shifted on p1line 3: {why}")
+    expect(page.locator("#jobs tr").filter(has_text="shifted")).to_contain_text(why)
+    expect(page.locator("#jobs tr").filter(has_text="too hot")).to_contain_text(
+        "No printer fits: the file asks 400 C of the hotend, at most 300 is allowed there"
+    )
     vase = page.locator("#jobs tr").filter(has_text="vase")
     expect(vase).to_contain_text("No printer fits: wanted at least 1 x 1 x 900 mm")
     vase.locator("summary").click()
     expect(vase).to_contain_text("p0: wanted at least")
-    farm.post(f"/api/v1/jobs/{hot}/cancel")
-    runs = {run["run_id"] for run in farm.status(hot)["runs"]}
+    farm.post(f"/api/v1/jobs/{bad}/cancel")
+    runs = {run["run_id"] for run in farm.status(bad)["runs"]}
     assert runs and not runs & {start["run_id"] for start in farm.printers.starts(1)}
 
 
@@ -186,6 +190,26 @@ def test_files_are_shown_with_their_pictures_found_and_deleted(page: Page, farm:
     expect(needed).to_be_visible()
     for open_job in (job_id, tall):
         farm.post(f"/api/v1/jobs/{open_job}/cancel")
+
+
+def test_what_the_safety_check_found_is_allowed_by_two_people(page: Page, farm: RealFarm) -> None:
+    job_id = farm.submit("bold", gcode=GCODE.replace(b"G28\n", b"G28\nM117 <b>hello</b>\n"))
+    log_in(page, farm.key)
+    card = page.locator("#hands .card").filter(has_text="bold needs two people's word")
+    expect(card).to_contain_text("line 3: M117 shows a text with markup in it")
+    expect(card).to_contain_text("allowed by nobody yet")
+    answers = iter(["seen, it is only bold"])
+    page.once("dialog", lambda dialog: dialog.accept(next(answers)))
+    card.get_by_role("button", name="Allow it").click()
+    expect(card).to_contain_text("allowed by key/")
+    expect(card.get_by_role("button", name="Take my word back")).to_be_visible()
+    made = farm.post("/api/v1/keys", {"name": "second", "role": "operator"}).json()
+    with farm.client() as client:
+        second = {"X-API-Key": made["secret"]}
+        answer = client.post(f"/api/v1/jobs/{job_id}/overrides", json={"reason": "me, too"}, headers=second)
+    assert answer.status_code == 200, answer.text
+    expect(card).to_have_count(0)
+    farm.post(f"/api/v1/jobs/{job_id}/cancel")
 
 
 def test_drawing_anew_leaves_the_focus_where_it_is(page: Page, farm: RealFarm) -> None:

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.timeout(240)
 
 def test_a_bad_file_waits_with_its_reason_and_keeps_no_printer_from_good_work(tmp_path: Path) -> None:
     with real_farm(tmp_path, printer_count=1) as farm:
-        bad = farm.submit("too hot", gcode=GCODE.replace(b"S200", b"S999"), quantity=1, priority=50)
+        # Only who knows the machine can tell that this leaves its volume.
+        bad = farm.submit("shifted", gcode=GCODE.replace(b"G28\n", b"G28\nG54\n"), quantity=1, priority=50)
         run = farm.wait_run(bad, "fenced")
         assert run["reason_code"] == "limits"
         assert "line " in run["reason"]

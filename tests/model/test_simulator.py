@@ -8,8 +8,18 @@ from typing import Any
 import pytest
 
 from printfarm_agent import execution as ex
-from printfarm_coordinator.app import leading, report, sessions
-from printfarm_coordinator.domain import assignment, authority, reports, slice, wishes
+from printfarm_coordinator.app import assign, leading, overrides, report, sessions, submit
+from printfarm_coordinator.domain import (
+    assignment,
+    authority,
+    own_word,
+    preparing,
+    printer,
+    reports,
+    safety_policy,
+    slice,
+    wishes,
+)
 from printfarm_coordinator.domain.printer import Bed, BedState
 from tests.model.world import TTL, Violation, World
 from tests.support import memory_tables
@@ -44,6 +54,12 @@ COVERED = {
     "silence": 100,
     "emergency_stop": 50,
     "two coordinators": 50,
+    "file.known": 100,
+    "file.unseen": 100,
+    "file.asked": 20,
+    "override.revoked": 20,
+    "crash.before_commit.judge": 1,
+    "crash.after_commit.override_revoked": 1,
     "crash.before_commit.authorise": 2,
     "crash.after_commit.authorise": 2,
     "crash.before_commit.report": 3,
@@ -117,6 +133,30 @@ def fenced(held: Any, now: int) -> Any:
     """The run given up without evidence, its parts owed again."""
     raised = replace(held, printer=slice.fenced_printer(held.printer, now))
     return slice.ended(raised, reports.RunState.FENCED, now, "coordinator", bed=held.printer.bed)
+
+
+def forget_whom_a_file_waits_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(own_word, "suits_file", lambda has, wanted: True)
+    patch.setattr(printer, "suits_file", lambda has, wanted: True)
+    patch.setattr(printer, "file_mismatches", lambda has, wanted: [])
+
+
+def one_person_is_two(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(safety_policy, "PEOPLE_NEEDED", 1)
+
+
+def revoke_leaves_offers(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> list[tuple[str, str]]:
+        return []
+
+    patch.setattr(overrides, "_take_back", nothing)
+
+
+def offer_what_nobody_looked_at(patch: pytest.MonkeyPatch) -> None:
+    plain = submit.job_of
+    patch.setattr(submit, "job_of", lambda *given: replace(plain(*given), prepared=True))
+    patch.setattr(assign, "is_judged", lambda job, rules: True)
+    patch.setattr(preparing, "is_judged", lambda job, rules: True)
 
 
 def rescue_by_timeout(patch: pytest.MonkeyPatch) -> None:
@@ -302,6 +342,10 @@ PLANTED: dict[Callable[[pytest.MonkeyPatch], None], set[str]] = {
     epoch_forgotten_by_the_journal: {"I6"},
     term_not_confirmed: {"I20"},
     pending_parts_forgotten: {"I1"},
+    forget_whom_a_file_waits_for: {"FILE"},
+    one_person_is_two: {"FILE"},
+    revoke_leaves_offers: {"FILE"},
+    offer_what_nobody_looked_at: {"FILE"},
 }
 
 

@@ -12,7 +12,20 @@ from typing import Any
 
 from printfarm_agent import execution as ex
 from printfarm_agent.driver import Ending, Handle, Observation, ObservedState
-from printfarm_coordinator.app import assign, authorise, expire, jobs, leading, printers, report, runs, sessions, submit
+from printfarm_coordinator.app import (
+    assign,
+    authorise,
+    expire,
+    jobs,
+    leading,
+    overrides,
+    printers,
+    report,
+    runs,
+    safety,
+    sessions,
+    submit,
+)
 from printfarm_coordinator.app.farm import Caller, Farm
 from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.ports import Agent, Role
@@ -24,10 +37,16 @@ from printfarm_coordinator.domain.job import Requirements
 from printfarm_coordinator.domain.printer import Abilities, BedState, PrinterState
 from printfarm_coordinator.domain.reports import Report
 from printfarm_coordinator.domain.reunion import LocalStage, PrinterReport
-from printfarm_coordinator.domain.run import EndEvidence, Fact, RunState
+from printfarm_coordinator.domain.run import BEFORE_AUTHORITY, EndEvidence, Fact, RunState
+from printfarm_coordinator.domain.safety_policy import Policy
+from printfarm_files.inspecting import inspect_bytes
+from printfarm_files.safety import Inspection
 from tests.support.memory_store import Crash, MemoryStore, drive
 
-SHA = "a" * 64
+# A file that is known to be good, one that nobody has looked at, and one that two people must allow.
+SHA, UNSEEN, ASKED = "a" * 64, "b" * 64, "c" * 64
+CLEAN = inspect_bytes(b"G28\nM104 S200\nG1 X10 E1\nM104 S0\n")
+DOUBTFUL = inspect_bytes(b"G28\nM104 S200\nG1 X10 E1\nM117 <b>\nM104 S0\n")
 PERSON = Caller("person", Role.ADMIN)
 LEASE, TTL, MARGIN = 45.0, 30.0, 5.0
 ESTIMATE = 100.0
@@ -36,6 +55,13 @@ PRINTERS = ("p0", "p1")
 
 class Violation(AssertionError):
     """A guarantee was broken."""
+
+
+class Blobs:
+    """Files that are looked at without waiting."""
+
+    async def inspect(self, _sha256: str, _kind: object) -> Inspection:
+        return CLEAN
 
 
 @dataclass
@@ -122,6 +148,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        # In some histories print files are looked at, and people allow things; of a luck of their own.
+        self.is_checked = self.seed % 4 == 0
+        self.luck = random.Random(self.seed + 1)
         self.now = 1_000.0
         self.wall = 0.0
         self.store = MemoryStore()
@@ -150,7 +179,9 @@ class World:
     async def _first_rows(self) -> None:
         async with self.store.write("setup") as tx:
             await tx.put_agent(Agent("a1", self.store.now))
-            await tx.put_artifact(Artifact(SHA, 100, "gcode", "x", self.store.now, ESTIMATE))
+            await tx.put_artifact(Artifact(SHA, 100, "gcode", "x", self.store.now, ESTIMATE, inspection=CLEAN))
+            await tx.put_artifact(Artifact(UNSEEN, 100, "gcode", "x", self.store.now, ESTIMATE))
+            await tx.put_artifact(Artifact(ASKED, 100, "gcode", "x", self.store.now, ESTIMATE, inspection=DOUBTFUL))
 
     def _tick_clock(self) -> None:
         self.store.now = int(self.now * 1e6)
@@ -159,7 +190,8 @@ class World:
 
     def boot_coordinator(self) -> None:
         self.store.crash_at = ""
-        self.farm = Farm(self.store, None, None, self.ids)  # type: ignore[arg-type]
+        policy = Policy() if self.is_checked else None
+        self.farm = Farm(self.store, None, Blobs(), self.ids, safety=policy)  # type: ignore[arg-type]
         self.leadership = leading.Leadership(f"c{self.ids.new()}")
         self.hub: Hub | None = None
         self.down.clear()
@@ -486,11 +518,43 @@ class World:
     def order(self) -> None:
         self.orders += 1
         quantity = self.random.randint(1, 2)
-        order = submit.JobOrder("job", SHA, quantity, 1, 0, None, Requirements(), 3, f"k{self.orders}", "d")
+        file = self.luck.choice((SHA, SHA, UNSEEN, ASKED)) if self.is_checked else SHA
+        order = submit.JobOrder("job", file, quantity, 1, 0, None, Requirements(), 3, f"k{self.orders}", "d")
         self._run(submit.submit(self.farm, PERSON, order))
         if self.random.random() < 0.3:
             self._run(submit.submit(self.farm, PERSON, order))
             self.seen["submit.again"] += 1
+
+    def look_at_files(self) -> None:
+        """The farm looks at files, and people say their word, or take it back."""
+        if self.luck.random() < 0.1:
+            name = self.luck.choice(("judge", "override", "override_revoked"))
+            self.store.crash_at = f"{self.luck.choice(('before', 'after'))}_commit.{name}"
+        if self.luck.random() < 0.5:
+            self._run(safety.judge_once(self.farm, self.leadership))
+        asked = [j for j in self.store.tables.jobs.values() if j.artifact_sha256 == ASKED and j.ended_at is None]
+        if not asked:
+            return
+        job = self.luck.choice(asked)
+        person = Caller(self.luck.choice(("ana", "ben")), Role.OPERATOR)
+        words = [o for o in self.store.tables.overrides.values() if o.job_id == job.job_id and o.actor == person.name]
+        if self.luck.random() < 0.4:
+            self._run(overrides.allow_findings(self.farm, person, job.job_id, "why"))
+        elif words and self.luck.random() < 0.2:
+            word = self.luck.choice(words)
+            self._run(overrides.revoke_override(self.farm, person, job.job_id, word.override_id, ""))
+            self.seen["override.revoked"] += 1
+
+    def _judge_file(self, run: Any) -> None:
+        """No run that may still be called off is of a file that nobody looked at, or that waits for people."""
+        job = self.store.tables.jobs[run.job_id]
+        known = self.store.tables.overrides.values()
+        words = {o.actor for o in known if o.job_id == job.job_id and o.revoked_at is None}
+        self.seen[{SHA: "file.known", UNSEEN: "file.unseen", ASKED: "file.asked"}[job.artifact_sha256]] += 1
+        if not job.requirements.file.rules or (job.artifact_sha256 == ASKED and len(words) < 2):
+            raise Violation(
+                f"FILE: {run.run_id} is of a file that nobody looked at, or that fewer than two people allowed"
+            )
 
     def cancel(self) -> None:
         open_runs = [run for run in self.store.tables.runs.values() if run.state.is_active]
@@ -594,6 +658,8 @@ class World:
             edge = self.random.choice(("before", "after"))
             self.store.crash_at = f"{edge}_commit.{self.random.choice(names)}"
         self._run(self.leadership.prolong(self.farm))
+        if self.is_checked:
+            self.look_at_files()
         self._run(assign.assign_once(self.farm, self.leadership))
         self._run(expire.expire_once(self.farm, self.leadership, int(LEASE * 1e6)))
 
@@ -653,6 +719,8 @@ class World:
             known = self.ended_as.get(run.run_id)
             if known is not None and known is not run.state:
                 raise Violation(f"I15: {run.run_id} was {known}, now {run.state}")
+            if self.is_checked and run.state in BEFORE_AUTHORITY and not run.cancel_requested:
+                self._judge_file(run)
             if run.state.is_active:
                 active[run.printer_id] += 1
                 owed[run.job_id] += run.parts

@@ -41,6 +41,7 @@ from printfarm_coordinator.app.roster import Roster
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Printer, PrinterState
 from printfarm_coordinator.domain.reports import Report, apply_report
 from printfarm_coordinator.domain.run import EndEvidence, Fact
+from printfarm_coordinator.domain.safety_policy import Policy
 from printfarm_coordinator.grpc_api.authorize import CONTROL_TABLE
 from printfarm_coordinator.grpc_api.control import add_control_services
 from printfarm_coordinator.grpc_api.errors import translate
@@ -238,7 +239,7 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
     store = SqlStore(f"sqlite:///{folder / 'farm.db'}", clock=clock)
     await migrate(store.engine)
     blobs = ArtifactFolder(folder / "artifacts")
-    farm = Farm(store, InProcessBus(), blobs, TimeOrderedIds(), roster=Roster(fresh_seconds=0.0), currency="EUR")
+    farm = Farm(store, InProcessBus(), blobs, TimeOrderedIds(), roster=Roster(fresh_seconds=0.0), currency="EUR", safety=Policy())
     server = grpc.aio.server(options=CONTROL_SERVER, interceptors=[Guard(CONTROL_TABLE, translate)])
     add_control_services(server, farm, authority, has_broker=False)
     port = server.add_secure_port("127.0.0.1:0", mutual_server_credentials(files))

@@ -35,8 +35,10 @@ from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
 from printfarm_coordinator.domain.rate import Rate
 from printfarm_coordinator.domain.run import Run
+from printfarm_coordinator.domain.safety_policy import Override
 from printfarm_coordinator.domain.slice import Slice
 from printfarm_coordinator.domain.slicing import Slicing, SlicingKey
+from printfarm_files.safety import Inspection
 
 from .memory_tables import MemoryReading, Tables
 
@@ -285,6 +287,12 @@ class MemoryWriting(MemoryReading):
     async def remembered(self, client: str, key: str) -> Remembered | None:
         found = self._t.remembered.get((client, key))
         return found[0] if found else None
+
+    async def save_inspection(self, sha256: str, found: Inspection) -> None:
+        self._t.artifacts[sha256] = replace(self._t.artifacts[sha256], inspection=found)
+
+    async def put_override(self, override: Override) -> None:
+        self._t.overrides[override.override_id] = override
 
     async def put_artifact(self, artifact: Artifact) -> None:
         self._t.artifacts.setdefault(artifact.sha256, artifact)

@@ -30,6 +30,7 @@ from printfarm_coordinator.domain.profile import Profile
 from printfarm_coordinator.domain.rate import Rate
 from printfarm_coordinator.domain.refusals import REFUSED_FILE
 from printfarm_coordinator.domain.run import Run, RunState
+from printfarm_coordinator.domain.safety_policy import Override
 from printfarm_coordinator.domain.slicing import Slicing, SlicingState, may_claim
 
 
@@ -42,6 +43,7 @@ class Tables:
     printers: dict[str, Printer] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    overrides: dict[str, Override] = field(default_factory=dict)
     facts: dict[str, StoredFacts] = field(default_factory=dict)
     # Deleted files whose bytes are gone.
     erased: dict[str, int] = field(default_factory=dict)
@@ -120,6 +122,15 @@ class MemoryReading:
             (run.artifact_sha256 or self._t.jobs[run.job_id].artifact_sha256, run.printer_id): run.reason
             for run in sorted(found, key=lambda run: run.ended_at or 0)
         }
+
+    async def jobs_to_judge(self, rules: str, limit: int, *, new_only: bool = False) -> list[Job]:
+        printable = [j for j in await self.open_jobs() if not j.needs_slicing]
+        found = [j for j in printable if (not j.prepared if new_only else j.requirements.file.rules != rules)]
+        return sorted(found, key=lambda j: (-j.priority, j.created_at, j.job_id))[:limit]
+
+    async def overrides_of(self, job_id: str) -> list[Override]:
+        found = [override for override in self._t.overrides.values() if override.job_id == job_id]
+        return sorted(found, key=lambda override: (override.created_at, override.override_id))
 
     async def open_model_jobs(self) -> list[Job]:
         return [job for job in self._t.jobs.values() if job.ended_at is None and job.needs_slicing]

@@ -9,6 +9,7 @@ from printfarm.model.v1 import printer_pb2, telemetry_pb2
 
 from .driver import Capabilities, MachineIdentity, Observation, ObservedState
 from .execution import Desire, Event, LocalRun, Stage, Wanted, WantedRun
+from .limits import Limits
 
 STAGES = {stage: getattr(pb, f"LOCAL_STAGE_{stage.name}") for stage in Stage}
 PRINTER_STATES: dict[str, telemetry_pb2.PrinterState.ValueType] = {
@@ -96,7 +97,7 @@ def local_run(run: LocalRun | None) -> pb.LocalRun | None:
 
 
 def abilities(
-    machine: MachineIdentity, can: Capabilities, tags: tuple[str, ...], said: dict[str, Any]
+    machine: MachineIdentity, can: Capabilities, tags: tuple[str, ...], said: dict[str, Any], limits: Limits
 ) -> printer_pb2.Abilities:
     """What the machine says of itself, with what the host's configuration adds; the configuration wins."""
     made = printer_pb2.Abilities(
@@ -111,6 +112,14 @@ def abilities(
         prints_autonomously=can.prints_autonomously,
         has_camera=can.has_camera,
         fragile=can.fragile,
+        limits=printer_pb2.PrintLimits(
+            hotend_celsius=limits.hotend_celsius,
+            bed_celsius=limits.bed_celsius,
+            chamber_celsius=limits.chamber_celsius,
+            origin_x_mm=limits.origin_mm[0],
+            origin_y_mm=limits.origin_mm[1],
+            origin_z_mm=limits.origin_mm[2],
+        ),
     )
     volume = said.get("volume_mm") or machine.volume_mm
     if volume:

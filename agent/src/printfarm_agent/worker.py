@@ -63,7 +63,7 @@ from .execution import (
 from .files import Files, WrongBytes
 from .heat import HeatWatch
 from .journal import Journal
-from .limits import DIALECTS, Dialect, check_file
+from .limits import check_file, dialect_of
 from .settings import AgentSettings, PrinterSettings
 from .telemetry import Telemetry
 
@@ -129,7 +129,7 @@ class PrinterWorker:
         self._can = Capabilities(can_pause=False, prints_autonomously=False)
         self._boot_id, self._host_boot = boot_id, host_boot
         self._limits = settings.limits
-        self._dialect = DIALECTS.get(settings.driver, Dialect.ANY)
+        self._dialect = dialect_of(settings.driver)
         self._heat = HeatWatch(settings.heat)
         self._inputs: deque[Input] = deque()
         self._given = asyncio.Event()
@@ -284,7 +284,7 @@ class PrinterWorker:
             machine, can = await self._driver.connect()
         self._can = can
         said = dict(self.settings.abilities)
-        self.abilities = wire.abilities(machine, can, self.settings.tags, said)
+        self.abilities = wire.abilities(machine, can, self.settings.tags, said, self._limits)
         volume = said.get("volume_mm") or machine.volume_mm
         if self._limits.volume_mm is None and volume:
             self._limits = replace(self._limits, volume_mm=tuple(volume))

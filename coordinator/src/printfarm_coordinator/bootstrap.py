@@ -45,6 +45,7 @@ from .app.leading import Leadership, lead_for_ever
 from .app.ports import Bus, DatabaseUnavailable
 from .app.prepare import prepare_for_ever
 from .app.relay import publish_for_ever, relay_for_ever
+from .app.safety import judge_for_ever
 from .grpc_api.agent_service import AgentServicer, AgentTimes
 from .grpc_api.agent_session import AgentSession
 from .grpc_api.authorize import AGENT_TABLE, CONTROL_TABLE, ENROLLMENT_TABLE
@@ -98,7 +99,7 @@ async def open_coordinator(settings: CoordinatorSettings) -> AsyncGenerator[Runn
         bus = await _open_bus(stack, settings)
         blobs = ArtifactFolder(settings.artifacts)
         stack.push_async_callback(blobs.close)
-        farm = Farm(store, bus, blobs, TimeOrderedIds(), currency=settings.currency)
+        farm = Farm(store, bus, blobs, TimeOrderedIds(), currency=settings.currency, safety=settings.safety_policy)
         metrics = Metrics()
         leadership = Leadership(uuid.uuid4().hex, lambda leads: _led(farm, metrics, leads=leads))
         yield await _open_parts(stack, settings, farm, authority, files, metrics, leadership)
@@ -201,6 +202,7 @@ def _works(
         "lead": lambda: lead_for_ever(farm, leadership),
         "assign": lambda: assign_for_ever(farm, leadership, figures),
         "prepare": lambda: prepare_for_ever(farm, leadership),
+        "judge": lambda: judge_for_ever(farm, leadership),
         "facts": lambda: read_facts_for_ever(farm, leadership),
         "expire": lambda: expire_for_ever(farm, leadership, times.lease_us),
         "relay": lambda: relay_for_ever(farm, leadership, metrics.observe_events),

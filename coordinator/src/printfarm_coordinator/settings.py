@@ -8,6 +8,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from printfarm_rpc.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, START_TTL_SECONDS
 
+from .domain.safety_policy import Policy, policy_of
+
 
 def _named(*names: str) -> AliasChoices:
     return AliasChoices(*names)
@@ -45,12 +47,18 @@ class CoordinatorSettings(BaseSettings):
     # ISO 4217, such as EUR. Unset, no cost is reckoned.
     currency: str = Field(default="", pattern=r"^([A-Z]{3})?$", validation_alias=_named("PRINTFARM_CURRENCY"))
     events_days: int = Field(default=90, ge=1, le=36_500, validation_alias=_named("PRINTFARM_EVENTS_DAYS"))
+    # Which findings of print files people may overrule: "unlisted=allow,markup=refuse"; what is left out stays as it is.
+    safety_policy_text: str = Field(default="", validation_alias=_named("PRINTFARM_SAFETY_POLICY"))
+    # Macros and commands that the farm's printers are known to have.
+    allowed_commands: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), validation_alias=_named("PRINTFARM_ALLOWED_COMMANDS")
+    )
     log_level: str = Field(default="INFO", validation_alias=_named("PRINTFARM_LOG_LEVEL"))
 
     @model_validator(mode="before")
     @classmethod
     def _split_names(cls, values: dict[str, object]) -> dict[str, object]:
-        for key in ("PRINTFARM_SERVER_NAMES", "server_names"):
+        for key in ("PRINTFARM_SERVER_NAMES", "server_names", "PRINTFARM_ALLOWED_COMMANDS", "allowed_commands"):
             if isinstance(text := values.get(key), str):
                 values[key] = tuple(name.strip() for name in text.split(",") if name.strip())
         return values
@@ -62,6 +70,19 @@ class CoordinatorSettings(BaseSettings):
         if self.start_ttl_seconds >= self.lease_seconds:
             raise ValueError("PRINTFARM_START_TTL_SECONDS must be less than PRINTFARM_LEASE_SECONDS")
         return self
+
+    @model_validator(mode="after")
+    def _policy_is_one(self) -> Self:
+        try:
+            policy_of(self.safety_policy_text, self.allowed_commands)
+        except ValueError as error:
+            raise ValueError(f"PRINTFARM_SAFETY_POLICY: {error}") from error
+        return self
+
+    @property
+    def safety_policy(self) -> Policy:
+        """Which findings of print files people may overrule. Raises ValueError."""
+        return policy_of(self.safety_policy_text, self.allowed_commands)
 
     @property
     def database(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .comments import Comments
-from .facts import FileFacts, Kind, Tool, Warned
+from .facts import FileFacts, Kind, Tool
 from .slicers import cura, prusa
 from .slicers.spelling import Spelling, elapsed, shown, stated
 from .thumbnails import from_comments
@@ -126,19 +126,3 @@ def _with_start_code(said: Comments, facts: FileFacts) -> FileFacts:
         first_layer_bed_celsius=facts.first_layer_bed_celsius or facts.bed_celsius or asked.get("bed"),
         chamber_celsius=facts.chamber_celsius or asked.get("chamber"),
     )
-
-
-def printer_differs(facts: FileFacts, model: str | None, nozzle_mm: float | None) -> tuple[Warned, ...]:
-    """Where the file was sliced for another machine than the one that is to print it (bad input 63)."""
-    found = []
-    if model and facts.printer_model and _plain(model) not in _plain(facts.printer_model):
-        found.append(Warned("other_printer", f"sliced for {facts.printer_model}, not for {model}"))
-    nozzles = {tool.nozzle_mm for tool in facts.tools if tool.nozzle_mm and tool.is_used is not False}
-    if nozzle_mm and nozzles and any(abs(nozzle - nozzle_mm) > 0.01 for nozzle in nozzles):
-        sizes = ", ".join(f"{nozzle:g}" for nozzle in sorted(nozzles))
-        found.append(Warned("other_nozzle", f"sliced for a nozzle of {sizes} mm; the printer's has {nozzle_mm:g} mm"))
-    return tuple(found)
-
-
-def _plain(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())

@@ -4,6 +4,7 @@ A line of JSON comes in, a line of JSON goes out::
 
     {"do": "facts", "path": "...", "kind": "gcode", "cpu_seconds": 60}               -> {"facts": {...}}
     {"do": "picture", "path": "...", "kind": "stl", "size": 256, "cpu_seconds": 60}  -> {"picture": "base64 of a PNG"}
+    {"do": "inspect", "path": "...", "kind": "gcode", "cpu_seconds": 60}             -> {"inspection": {...}}
 
 or ``{"refused": why}``, ``{"missing": true}``, ``{"failed": error}``. It ends with another status than 0, or by a signal, when
 its limits did not suffice: then nothing is known of the file. It ends by itself when nobody has asked for a while, or is there
@@ -62,6 +63,8 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if request["do"] == "picture":
             return {"picture": base64.b64encode(_picture(path, kind, int(request["size"]))).decode("ascii")}
+        if request["do"] == "inspect":
+            return {"inspection": _inspection(path, kind)}
         return {"facts": to_json(_facts(path, kind))}
     except Refused as error:
         return {"refused": error.reason}
@@ -80,6 +83,13 @@ def _facts(path: Path, kind: Kind) -> FileFacts:
     from .reading import read_facts
 
     return read_facts(path, kind)
+
+
+def _inspection(path: Path, kind: Kind) -> dict[str, Any]:
+    from .inspecting import inspect_file
+    from .safety.inspection import to_json
+
+    return to_json(inspect_file(path, kind))
 
 
 def _picture(path: Path, kind: Kind, size: int) -> bytes:

@@ -15,7 +15,7 @@ from .guard import Guard
 from .metrics import Metrics
 from .ratelimits import RateLimits
 from .recent import Recent
-from .routers import access, agents, events, farm, files, health, jobs, printers, profiles, rates, runs
+from .routers import access, agents, events, farm, files, health, jobs, overrides, printers, profiles, rates, runs
 from .routes import ShortWay
 from .settings import GatewaySettings
 from .streams import Streams
@@ -57,7 +57,7 @@ def make_app(
     app.state.tokens = Tokens.with_secret(settings.jwt_secret_key, settings.data_dir)
     app.state.authenticator = Authenticator(control, app.state.tokens, limits)
     problems.install(app)
-    for noun in (jobs, runs, printers, agents, files, profiles, rates, events, farm, access, health):
+    for noun in (jobs, overrides, runs, printers, agents, files, profiles, rates, events, farm, access, health):
         app.include_router(noun.router)
     app.include_router(page.router)
     _complete(app)

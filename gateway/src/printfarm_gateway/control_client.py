@@ -22,6 +22,7 @@ from printfarm.control.v1 import (
     profile_service_pb2_grpc,
     rate_service_pb2_grpc,
     run_service_pb2_grpc,
+    safety_service_pb2_grpc,
 )
 from printfarm_rpc.channel import open_channel
 from printfarm_rpc.errors import Code, FarmError, from_rpc_error
@@ -66,6 +67,7 @@ class ControlClient:
         self.printers = printer_service_pb2_grpc.PrinterServiceStub(channel)
         self.profiles = profile_service_pb2_grpc.ProfileServiceStub(channel)
         self.rates = rate_service_pb2_grpc.RateServiceStub(channel)
+        self.safety = safety_service_pb2_grpc.SafetyServiceStub(channel)
         self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.farm = farm_service_pb2_grpc.FarmServiceStub(channel)

@@ -171,6 +171,7 @@ def requirements(found: job_pb2.Requirements) -> JSON:
         "colour": optional(found, "colour"),
         "tags": list(found.tags),
         "printer_ids": list(found.printer_ids),
+        "printer_model": optional(found, "printer_model"),
     }
 
 

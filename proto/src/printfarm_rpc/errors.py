@@ -58,6 +58,7 @@ class Code(Enum):
     NO_PICTURE = _Face(_S.NOT_FOUND, 404, "No picture can be made of it")
     NO_CURRENCY = _Face(_S.FAILED_PRECONDITION, 409, "The farm has no currency")
     FILE_NEEDED = _Face(_S.FAILED_PRECONDITION, 409, "The file is needed")
+    UNSAFE_FILE = _Face(_S.INVALID_ARGUMENT, 422, "The file asks what no printer may be asked")
     CLAIM_LOST = _Face(_S.FAILED_PRECONDITION, 409, "Another worker has this slicing, or it is over")
     STORAGE_FULL = _Face(_S.RESOURCE_EXHAUSTED, 507, "The storage is full")
     RATE_LIMITED = _Face(_S.RESOURCE_EXHAUSTED, 429, "Too many requests")

@@ -12,7 +12,7 @@ import pytest
 
 from printfarm_files import FileFacts, Kind
 from printfarm_files.facts import from_json, to_json
-from printfarm_files.gcode import printer_differs
+from printfarm_files.inspecting import inspect_file
 from printfarm_files.reading import read_facts
 from tests.conftest import need
 from tests.support.print_files import binary_stl, cube, zipped
@@ -131,12 +131,6 @@ def test_a_sliced_3mf(tmp_path: Path) -> None:
     assert read_facts(path, plate=2).layer_count == 4
 
 
-def test_63_another_printer_or_nozzle_is_noticed() -> None:
-    facts = read_facts(SAMPLES / "superslicer.gcode")
-    assert printer_differs(facts, "MK3S", 0.6) == () and printer_differs(facts, "mk3s", None) == ()
-    assert [w.code for w in printer_differs(facts, "MK4", 0.4)] == ["other_printer", "other_nozzle"]
-
-
 @pytest.fixture(scope="session")
 def sliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("prusa-slicer")
@@ -179,6 +173,14 @@ def test_real_prusaslicer(sliced: Path) -> None:
     # The skirt goes 6 mm around it.
     assert facts.bounds_all.size[0] > facts.bounds_model.size[0] + 12
     assert facts.warnings == ()
+
+
+def test_the_safety_check_asks_nobody_about_what_it_slices(sliced: Path) -> None:
+    facts, found = read_facts(sliced), inspect_file(sliced, Kind.GCODE)
+    assert (found.refused_by, found.questions) == ((), ())
+    assert found.nozzle_mm == facts.tools[0].nozzle_mm
+    assert facts.bounds_all and found.high and found.low
+    assert found.high[0] >= facts.bounds_all.high[0] and found.low[1] <= facts.bounds_all.low[1]
 
 
 def test_the_scan_agrees_with_the_slicer_on_filament(sliced: Path, tmp_path: Path) -> None:

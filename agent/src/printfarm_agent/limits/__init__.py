@@ -4,20 +4,11 @@ The farm checks a file when it takes it; the agent checks it again, whole, befor
 checks each line once more. The rules are those of ``printfarm_files.safety``.
 """
 
-from printfarm_files.safety import FORBIDDEN, LONGEST_LINE, Dialect, LineCheck, check_file
+from printfarm_files.safety import FORBIDDEN, LONGEST_LINE, Dialect, LineCheck, check_file, dialect_of
 
 from .values import MARGIN_MM, HeatRules, Limits
 
-# Which firmware a driver speaks to. Where it may be any, the worst of all readings counts.
-DIALECTS = {
-    "bambu": Dialect.BAMBU,
-    "duet": Dialect.REPRAP,
-    "moonraker": Dialect.KLIPPER,
-    "prusalink": Dialect.PRUSA,
-}
-
 __all__ = [
-    "DIALECTS",
     "FORBIDDEN",
     "LONGEST_LINE",
     "MARGIN_MM",
@@ -26,4 +17,5 @@ __all__ = [
     "Limits",
     "LineCheck",
     "check_file",
+    "dialect_of",
 ]

@@ -3,15 +3,18 @@
 import asyncio
 import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from printfarm_files import Kind, Refused
 from printfarm_files.gcode import estimated_seconds
 from printfarm_files.kinds import kind_of
+from printfarm_files.safety import Inspection
 
 from ..domain.errors import Invalid, RuleError
 from .farm import Farm, transact
 from .file_ports import Artifact
 from .ports import Received, Writing
+from .safety import inspect_received, refuse_unsafe
 
 LARGEST_FILE_BYTES = 2 << 30
 _NOT_TAKEN = {
@@ -36,11 +39,19 @@ def check_sha256(field: str, text: str) -> None:
 
 
 async def store_artifact(
-    farm: Farm, name: str, expected_sha256: str, chunks: AsyncIterator[bytes], largest: int = LARGEST_FILE_BYTES
+    farm: Farm,
+    name: str,
+    expected_sha256: str,
+    chunks: AsyncIterator[bytes],
+    largest: int = LARGEST_FILE_BYTES,
+    *,
+    inspects: bool = True,
 ) -> Artifact:
     """A whole file in one go. The same bytes again are the same artifact.
 
-    Raises TOO_LARGE, CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA, StorageFull; then nothing is kept."""
+    ``inspects``: a small file that no printer may print is refused.
+
+    Raises TOO_LARGE, CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA, UNSAFE_FILE, StorageFull; then nothing is kept."""
     if expected_sha256:
         check_sha256("sha256", expected_sha256)
     size = 0
@@ -53,7 +64,8 @@ async def store_artifact(
         received = await incoming.received()
         kind = check_received(received, expected_sha256)
         await check_model(farm, received.sha256, kind, incoming.examine)
-        return await kept(farm, received, name, kind, incoming.keep)
+        found = await check_print_file(farm, received, kind) if inspects else None
+        return await kept(farm, received, name, kind, incoming.keep, found)
 
 
 def check_received(received: Received, expected_sha256: str) -> Kind:
@@ -84,30 +96,53 @@ async def check_model(farm: Farm, sha256: str, kind: Kind, examine: Callable[[Ki
         raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
 
 
-async def kept(farm: Farm, received: Received, name: str, kind: Kind, keep: Callable[[], Awaitable[None]]) -> Artifact:
-    """The artifact, its bytes made visible by ``keep``; once more where those before them were being thrown away."""
+async def check_print_file(farm: Farm, received: Received, kind: Kind) -> Inspection | None:
+    """What is in a small print file; None of one that is looked at later. Raises UNSAFE_FILE."""
+    found = await inspect_received(received, kind) if farm.safety else None
+    refuse_unsafe(farm, found)
+    return found
+
+
+async def kept(
+    farm: Farm,
+    received: Received,
+    name: str,
+    kind: Kind,
+    keep: Callable[[], Awaitable[None]],
+    found: Inspection | None = None,
+) -> Artifact:
+    """The artifact, its bytes made visible by ``keep``; once more where those before them were being thrown away.
+
+    ``found``: what is in it, if it was looked at."""
     for _ in range(_MOST_KEPT):
         try:
             await keep()
         except FileNotFoundError:
             # A file system without links: what was moved there was thrown away there.
             break
-        if artifact := await record(farm, received, name, kind):
+        if artifact := await record(farm, received, name, kind, found):
             return artifact
     raise RuleError("UNAVAILABLE", "the file is being deleted: send it again")
 
 
-async def record(farm: Farm, received: Received, name: str, kind: Kind) -> Artifact | None:
+async def record(
+    farm: Farm, received: Received, name: str, kind: Kind, found: Inspection | None = None
+) -> Artifact | None:
     """The artifact of bytes that are kept; the one that is there, if they were known before. None if they are gone again,
     because a file of the same bytes was deleted a moment before."""
     # Many milliseconds for some files: neither the event loop nor the database waits for it.
     seconds = None if kind.is_model else await asyncio.to_thread(estimated_seconds, received.head, received.tail)
 
     async def work(tx: Writing) -> Artifact | None:
-        made = Artifact(received.sha256, received.size_bytes, kind.value, display_name(name), tx.now, seconds)
+        shown, now = display_name(name), tx.now
+        made = Artifact(received.sha256, received.size_bytes, kind.value, shown, now, seconds, inspection=found)
         await tx.put_artifact(made)
         if known := await tx.artifact(received.sha256):
-            return known
+            if found is None or known.inspection == found:
+                return known
+            # It was there before these rules.
+            await tx.save_inspection(received.sha256, found)
+            return replace(known, inspection=found)
         # It was deleted. Under its lock nobody takes its bytes away any more: they are there, or they are not.
         known = await tx.lock_artifact(received.sha256)
         if known is None or known.deleted_at is None:

@@ -9,6 +9,7 @@ import structlog
 
 from ..domain.assignment import COORDINATOR, choose, is_open
 from ..domain.errors import RuleError
+from ..domain.preparing import is_judged
 from ..domain.run import Run
 from .farm import Farm, transact
 from .jobs import place
@@ -44,8 +45,9 @@ async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
         # No more jobs that require the same than there are printers can get one.
         refused = await refusals(look)
         picky = {sha256 for sha256, _ in refused}
-        jobs = await look.waiting_jobs(len(candidates), picky)
-        workshop = await workshop_for(look, jobs, refused)
+        rules = farm.safety.version if farm.safety else ""
+        jobs = [job for job in await look.waiting_jobs(len(candidates), picky) if is_judged(job, rules)]
+        workshop = await workshop_for(look, jobs, refused, farm.safety)
         now = look.now
     pairs = choose(jobs, candidates, now, workshop.file_for, picky)
     offered = []
@@ -63,7 +65,7 @@ async def _offer(farm: Farm, leadership: Leadership, job_id: str, printer_id: st
     async def work(tx: Writing) -> Run | None:
         if not await leadership.confirm(tx):
             return None
-        return await place(tx, job_id, printer_id, run_id, COORDINATOR)
+        return await place(farm, tx, job_id, printer_id, run_id, COORDINATOR)
 
     try:
         return await transact(farm, "offer", work)

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from printfarm_files import FileFacts
+from printfarm_files import FileFacts, Kind
 from printfarm_files.comments import EDGE_BYTES
 from printfarm_files.gcode import facts_of_text
 
@@ -20,8 +20,12 @@ from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .ports import AlreadyExists, Reading, Writing
 from .prepare import order_slicing
+from .safety import inspected, refuse_unsafe
 from .submit import JobOrder, check_order, check_slicing, job_of, stored_file
 from .workshop import workshop_for
+
+# Inspected in some seconds; what larger files ask is known when a job has had them looked at.
+_LOOKED_AT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +50,26 @@ class Estimate:
 async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
     """Of a model: orders the one slicing that says so, if that is not there yet. Raises as ``submit`` does."""
     check_order(order)
+    artifact = await _inspected(farm, order.artifact_sha256)
     async with farm.store.read() as look:
-        artifact = await stored_file(look, order.artifact_sha256)
         await check_slicing(look, order, artifact)
-        job = job_of(order, artifact, "", caller.name, look.now)
+        refuse_unsafe(farm, artifact.inspection)
+        job = job_of(order, artifact, "", caller.name, look.now, farm.safety)
         workshop, plan, printers = await _looked(look, job)
     if plan.order:
         await _ordered(farm, caller, plan, order.priority)
         async with farm.store.read() as look:
             workshop, plan, printers = await _looked(look, job)
     return await _estimate(farm, job, artifact, workshop, plan, printers)
+
+
+async def _inspected(farm: Farm, sha256: str) -> Artifact:
+    """The file with what is in it, looked at for this where that takes no longer than a moment. Raises ARTIFACT_NOT_FOUND."""
+    async with farm.store.read() as look:
+        artifact = await stored_file(look, sha256)
+    if farm.safety is None or Kind(artifact.kind).is_model or artifact.size_bytes > _LOOKED_AT_BYTES:
+        return artifact
+    return replace(artifact, inspection=await inspected(farm, artifact))
 
 
 async def _looked(look: Reading, job: Job) -> tuple[Workshop, Plan, list[Printer]]:

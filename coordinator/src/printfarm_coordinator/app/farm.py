@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from ..domain.safety_policy import Policy
 from ..domain.silence import Brake
 from .frames import Frames
 from .ports import Blobs, Bus, Ids, Role, StaleWrite, Store, Writing
@@ -69,6 +70,8 @@ class Hints:
         self.prepare = asyncio.Event()
         # A file came in.
         self.files = asyncio.Event()
+        # A job came in whose file nobody has looked at.
+        self.judge = asyncio.Event()
         self._slicers: set[asyncio.Event] = set()
         self._watchers: set[asyncio.Event] = set()
         self._sessions: dict[str, Session] = {}
@@ -152,6 +155,8 @@ class Farm:
     vigilance: Vigilance = field(default_factory=Vigilance)
     # ISO 4217; empty if the farm reckons no cost.
     currency: str = ""
+    # Which findings of print files people may overrule. None: files are not looked at; for what has no files.
+    safety: Policy | None = None
     # Ids of keys used since the janitor last wrote that down.
     key_uses: set[str] = field(default_factory=set)
 

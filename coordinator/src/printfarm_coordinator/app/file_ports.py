@@ -4,12 +4,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from printfarm_files.safety import Inspection
+
 from ..domain.file_facts import StoredFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An immutable file, named by its SHA-256. ``deleted_at``: its bytes are no longer kept, the row is a record."""
+    """An immutable file, named by its SHA-256. ``deleted_at``: its bytes are no longer kept, the row is a record.
+
+    ``inspection``: what the safety check found in a print file; None before that, and of models."""
 
     sha256: str
     size_bytes: int
@@ -18,6 +22,7 @@ class Artifact:
     created_at: int
     estimated_seconds: float | None = None
     deleted_at: int | None = None
+    inspection: Inspection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,16 @@ async def update_job(farm: Farm, caller: Caller, job_id: str, change: JobChange)
             due_at=due,
             quantity=change.quantity or job.quantity,
             max_retries=job.max_retries if change.max_retries is None else change.max_retries,
-            requirements=change.requirements or job.requirements,
+            requirements=_required(job, change),
         )
 
     return await _change_job(farm, caller, job_id, changed, "updated")
+
+
+def _required(job: Job, change: JobChange) -> Requirements:
+    """The client's new word; the file's own stays."""
+    wanted = change.requirements or job.requirements
+    return replace(wanted, file=job.requirements.file)
 
 
 def _check_change(change: JobChange) -> None:
@@ -144,7 +150,7 @@ async def assign_job(farm: Farm, caller: Caller, job_id: str, printer_id: str, k
             if run is None:
                 raise missing("run", known.subject_id)
             return run
-        run = await place(tx, job_id, printer_id, run_id, caller.name)
+        run = await place(farm, tx, job_id, printer_id, run_id, caller.name)
         if key:
             await tx.remember(scope, key, Remembered(digest, run_id))
         return run
@@ -157,7 +163,7 @@ async def assign_job(farm: Farm, caller: Caller, job_id: str, printer_id: str, k
     return run
 
 
-async def place(tx: Writing, job_id: str, printer_id: str, run_id: str, actor: str) -> Run:
+async def place(farm: Farm, tx: Writing, job_id: str, printer_id: str, run_id: str, actor: str) -> Run:
     """A new run, inserted under the locks of its job and its printer."""
     job = await tx.lock_job(job_id)
     if job is None:
@@ -170,7 +176,7 @@ async def place(tx: Writing, job_id: str, printer_id: str, run_id: str, actor: s
     retry_of = wishes.newest_loss(await tx.runs_of_jobs([job_id]))
     # A person's word is tried again where the agent refused the file before: its limits may have changed.
     refused = await refusals(tx) if actor == COORDINATOR else {}
-    fit = (await workshop_for(tx, [job], refused)).file_for
+    fit = (await workshop_for(tx, [job], refused, farm.safety)).file_for
     after = offer(job, candidate, run_id, tx.now, actor=actor, retry_of=retry_of, fit=fit)
     if job.needs_slicing and await tx.hold_artifact(after.run.artifact_sha256) is None:
         # Its print file was deleted between two looks: the next look sees that it is to be sliced again.
@@ -195,12 +201,12 @@ async def explain_job(farm: Farm, job_id: str) -> Explanation:
         job = await look.job(job_id)
         if job is None:
             raise missing("job", job_id)
-        return await explain(look, job)
+        return await explain(farm, look, job)
 
 
-async def explain(look: Reading, job: Job) -> Explanation:
+async def explain(farm: Farm, look: Reading, job: Job) -> Explanation:
     """Why the job waits, at this look."""
-    fit = (await workshop_for(look, [job], await refusals(look))).file_for
+    fit = (await workshop_for(look, [job], await refusals(look), farm.safety)).file_for
     found = {c.printer.printer_id: obstacles(job, c, look.now, fit) for c in await look.candidates()}
     eligible = [printer_id for printer_id, reasons in found.items() if not reasons]
     return Explanation(_summary(job, found, eligible), found, eligible, look.now - job.created_at)
@@ -209,6 +215,8 @@ async def explain(look: Reading, job: Job) -> Explanation:
 def _preparing(found: dict[str, list[Obstacle]]) -> str:
     """The most telling of what keeps each printer without a file."""
     reasons = {reason.code: reason for those in found.values() for reason in those}
+    if "checking" in reasons:
+        return "Its file is being checked: no printer gets it before that."
     for code in ("not_sliced", "no_slicer", "slicing_failed", "no_profile"):
         if code in reasons:
             return f"Its model is being prepared: {reasons[code].explanation}."

@@ -19,6 +19,7 @@ from ..domain.run import Run, RunState
 from ..domain.slice import Slice
 from .file_ports import FileReading, FileWriting
 from .rate_ports import RateReading, RateWriting
+from .safety_ports import Inspecting, SafetyReading, SafetyWriting
 from .slicing_ports import SlicingReading, SlicingWriting
 
 
@@ -179,7 +180,7 @@ class RunFilter:
     states: tuple[RunState, ...] = ()
 
 
-class Reading(FileReading, RateReading, SlicingReading, Protocol):
+class Reading(FileReading, RateReading, SafetyReading, SlicingReading, Protocol):
     """A consistent look at the database. ``now`` is its clock at the beginning, in microseconds."""
 
     now: int
@@ -261,7 +262,7 @@ class Reading(FileReading, RateReading, SlicingReading, Protocol):
     async def runs_without_verdict(self) -> int: ...
 
 
-class Writing(Reading, FileWriting, RateWriting, SlicingWriting, Protocol):
+class Writing(Reading, FileWriting, RateWriting, SafetyWriting, SlicingWriting, Protocol):
     """A writing transaction: all or nothing. Every ``lock_*`` keeps other writers off those rows until it ends.
 
     A ``save_*`` writes only if the row still has the version that was read, and raises StaleWrite else. Rows are locked in the
@@ -438,7 +439,7 @@ class Opened(Protocol):
     async def read(self, offset: int, limit: int) -> bytes: ...
 
 
-class Blobs(Protocol):
+class Blobs(Inspecting, Protocol):
     """Content-addressed bytes, and the parts of uploads under way. Raises StorageFull where there is no room."""
 
     def incoming(self) -> AbstractAsyncContextManager[Incoming]: ...

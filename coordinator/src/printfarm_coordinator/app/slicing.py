@@ -5,13 +5,17 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from printfarm_files import Kind
+
 from ..domain import slicing as rules
 from ..domain.errors import Invalid, RuleError
+from ..domain.safety_policy import refusal
 from ..domain.slicing import FAILURES, Slicing, SlicingResult
 from .farm import Farm, transact
 from .file_ports import Artifact
 from .jobs import missing
 from .ports import Writing
+from .safety import inspected
 from .slicing_ports import SlicerWorker
 from .workshop import WORKER_ALIVE_US
 
@@ -125,16 +129,33 @@ async def complete_slicing(farm: Farm, slicing_id: str, token: str, result: Slic
         if value is not None and not 0 < value < 1e9:
             raise Invalid(name, "must be more than 0, or left out where it is unknown")
 
+    unsafe = await _unsafe(farm, result.sha256)
+
     async def work(tx: Writing) -> None:
         # The file before its slicing, as whoever deletes it.
         file = await tx.hold_artifact(result.sha256)
         task = await _locked(tx, slicing_id)
+        if unsafe:
+            # What a slicer made is looked at like what a client sends: a profile may ask for anything.
+            await tx.save_slicing(task, rules.failed(task, token, "result_refused", unsafe, tx.now))
+            return
         if file is None or file.kind != "gcode":
             raise RuleError("ARTIFACT_NOT_FOUND", f"no G-code file {result.sha256[:64]}", field="result_sha256")
         await tx.save_slicing(task, rules.completed(task, token, result, tx.now))
 
     await transact(farm, "complete_slicing", work)
     farm.hints.prepare.set()
+    if unsafe:
+        farm.hints.slicing_changed()
+
+
+async def _unsafe(farm: Farm, sha256: str) -> str:
+    """Why no printer may print the file; empty if one may, or it is not there. Raises NotRead."""
+    async with farm.store.read() as look:
+        file = await look.artifact(sha256)
+    if farm.safety is None or file is None or Kind(file.kind).is_model:
+        return ""
+    return refusal(await inspected(farm, file), farm.safety)
 
 
 async def fail_slicing(farm: Farm, slicing_id: str, token: str, code: str, reason: str) -> None:

@@ -1,15 +1,18 @@
 """Accepting a job: durable, and exactly once per idempotency key (I7, I8)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from ..domain.errors import Invalid, RuleError
+from ..domain.file_asks import FileAsks
 from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, JobState, Requirements
+from ..domain.safety_policy import Policy, judged
 from ..domain.setup import Catalogue
 from ..domain.slice import job_event
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .ports import AlreadyExists, Reading, Remembered, Writing
+from .safety import is_current, refuse_unsafe
 from .workshop import WORKER_KNOWN_US
 
 DEFAULT_RETRIES = 3
@@ -71,7 +74,7 @@ def check_requirements(wanted: Requirements) -> None:
             raise Invalid(f"requirements.min_build_volume.{name[4]}_mm", "must be 0 to 10000")
     if len(wanted.tags) > 64 or len(wanted.printer_ids) > 1_000:
         raise Invalid("requirements", "must name at most 64 tags and 1000 printers")
-    for name in ("material", "colour"):
+    for name in ("material", "colour", "printer_model"):
         word = getattr(wanted, name)
         if word is not None and not 1 <= len(word) <= LONGEST_WORD:
             raise Invalid(f"requirements.{name}", f"must be 1 to {LONGEST_WORD} characters")
@@ -82,7 +85,7 @@ def check_requirements(wanted: Requirements) -> None:
 async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
     """The job, durable. The same key with the same digest answers the first job again.
 
-    Raises Invalid, or RuleError ARTIFACT_NOT_FOUND, IDEMPOTENCY_MISMATCH.
+    Raises Invalid, or RuleError ARTIFACT_NOT_FOUND, IDEMPOTENCY_MISMATCH, UNSAFE_FILE.
     """
     check_order(order)
     job_id = farm.ids.new()
@@ -92,11 +95,15 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
             return await _repeat(tx, order, known)
         artifact = await tx.hold_artifact(order.artifact_sha256) or await _no_artifact(tx, order.artifact_sha256)
         await check_slicing(tx, order, artifact)
-        job = job_of(order, artifact, job_id, caller.name, tx.now)
+        refuse_unsafe(farm, artifact.inspection)
+        job = job_of(order, artifact, job_id, caller.name, tx.now, farm.safety)
         if order.idempotency_key:
             await tx.remember(caller.name, order.idempotency_key, Remembered(order.digest, job_id))
         await tx.add_job(job)
-        await tx.append_events([job_event(job, caller.name, "received")])
+        events = [job_event(job, caller.name, "received")]
+        if job.requirements.file.waits_for:
+            events.append(job_event(job, caller.name, "needs_override"))
+        await tx.append_events(events)
         return Receipt(job, artifact, repeated=False)
 
     try:
@@ -105,6 +112,8 @@ async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
         # Another request of the same key committed between our look and our write.
         receipt = await transact(farm, "submit", work, caller.request_id)
     farm.hints.job_changed()
+    if not receipt.job.prepared:
+        farm.hints.judge.set()
     return receipt
 
 
@@ -119,9 +128,14 @@ async def stored_file(look: Reading, sha256: str) -> Artifact:
     return await look.artifact(sha256) or await _no_artifact(look, sha256)
 
 
-def job_of(order: JobOrder, artifact: Artifact, job_id: str, client: str, now: int) -> Job:
-    """The job as it is accepted now."""
+def job_of(
+    order: JobOrder, artifact: Artifact, job_id: str, client: str, now: int, policy: Policy | None = None
+) -> Job:
+    """The job as it is accepted now. One whose file nobody has looked at yet is preparing until somebody has."""
     is_model = artifact.kind in MODEL_KINDS
+    found = artifact.inspection if is_current(artifact.inspection) else None
+    is_ready = not is_model and (policy is None or found is not None)
+    asks = judged(found, policy) if found and policy and not is_model else FileAsks()
     return Job(
         job_id=job_id,
         name=order.name,
@@ -131,15 +145,15 @@ def job_of(order: JobOrder, artifact: Artifact, job_id: str, client: str, now: i
         parts_per_plate=order.parts_per_plate,
         priority=order.priority,
         due_at=order.due_at,
-        requirements=order.requirements,
+        requirements=replace(order.requirements, file=asks),
         max_retries=order.max_retries,
         estimated_seconds=artifact.estimated_seconds,
         created_at=now,
         updated_at=now,
-        state=JobState.PREPARING if is_model else JobState.QUEUED,
+        state=JobState.QUEUED if is_ready else JobState.PREPARING,
         needs_slicing=is_model,
         profile=order.profile,
-        prepared=not is_model,
+        prepared=is_ready,
     )
 
 

@@ -8,9 +8,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from printfarm_files import Kind
+from printfarm_files.safety import Inspection
 
 from ..domain.errors import Invalid, RuleError
-from .artifacts import LARGEST_FILE_BYTES, check_model, check_received, check_sha256, display_name, kept
+from .artifacts import (
+    LARGEST_FILE_BYTES,
+    check_model,
+    check_print_file,
+    check_received,
+    check_sha256,
+    display_name,
+    kept,
+)
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .jobs import missing
@@ -151,25 +160,29 @@ async def _prolong(farm: Farm, upload_id: str) -> None:
 async def finish_upload(farm: Farm, uploads: Uploads, upload_id: str) -> UploadView:
     """Size and digest checked, the artifact made. May be repeated, also at the same time: the same answer.
 
-    Raises NOT_FOUND, UPLOAD_BUSY, OFFSET_MISMATCH (bytes are missing), CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA."""
+    Raises NOT_FOUND, UPLOAD_BUSY, OFFSET_MISMATCH (bytes are missing), CHECKSUM_MISMATCH, UNSUPPORTED_MEDIA,
+    UNSAFE_FILE."""
     with uploads.ender(upload_id) as lock:
         async with lock:
             view = await view_upload(farm, upload_id)
             if view.artifact is not None:
                 return view
-            received, kind, keep = await _whole(farm, view)
-            await kept(farm, received, view.upload.display_name, kind, keep)
+            received, kind, found, keep = await _whole(farm, view)
+            await kept(farm, received, view.upload.display_name, kind, keep, found)
             await _mark(farm, view.upload)
             await farm.blobs.drop_part(upload_id)
             return await view_upload(farm, upload_id)
 
 
-async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind, Callable[[], Awaitable[None]]]:
-    """The bytes, what they claim to be, and what keeps them under their digest."""
+async def _whole(
+    farm: Farm, view: UploadView
+) -> tuple[Received, Kind, Inspection | None, Callable[[], Awaitable[None]]]:
+    """The bytes, what they claim to be, what is in a small print file, and what keeps them under their digest."""
     upload = view.upload
     if view.offset == 0 and (stored := await farm.blobs.receive_kept(upload.sha256)):
         # The same bytes were stored before: they are there, whole, unless they are being deleted.
-        return stored, check_received(stored, upload.sha256), _nothing
+        kind = check_received(stored, upload.sha256)
+        return stored, kind, await check_print_file(farm, stored, kind), _nothing
     if view.offset != upload.size_bytes:
         why = f"{view.offset} of {upload.size_bytes} bytes are there"
         raise RuleError("OFFSET_MISMATCH", why, offset=str(view.offset))
@@ -177,11 +190,12 @@ async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Kind, Callable
     try:
         kind = check_received(received, upload.sha256)
         await check_model(farm, upload.sha256, kind, partial(farm.blobs.examine_part, upload.upload_id))
+        found = await check_print_file(farm, received, kind)
     except RuleError:
         # Its bytes can never become right: the client begins at 0 again.
         await farm.blobs.drop_part(upload.upload_id)
         raise
-    return received, kind, partial(farm.blobs.keep_part, upload.upload_id, upload.sha256)
+    return received, kind, found, partial(farm.blobs.keep_part, upload.upload_id, upload.sha256)
 
 
 async def _nothing() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from ..domain.job import Job
 from ..domain.preparing import Workshop
 from ..domain.refusals import REMEMBERED_US, Refusals
+from ..domain.safety_policy import Policy
 from ..domain.setup import Catalogue
 from ..domain.slicing import Slicing
 from .ports import Reading
@@ -16,7 +17,7 @@ WORKER_ALIVE_US = 90_000_000
 WORKER_KNOWN_US = 24 * 3_600_000_000
 _NO_PROFILES = Catalogue(())
 _NONE: Refusals = {}
-_EMPTY = Workshop(_NO_PROFILES, {}, {})
+_NO_ENGINES: dict[str, str] = {}
 
 
 async def refusals(look: Reading) -> Refusals:
@@ -24,16 +25,19 @@ async def refusals(look: Reading) -> Refusals:
     return await look.refused_files(look.now - REMEMBERED_US)
 
 
-async def workshop_for(look: Reading, jobs: Sequence[Job], refused: Refusals = _NONE) -> Workshop:
+async def workshop_for(
+    look: Reading, jobs: Sequence[Job], refused: Refusals = _NONE, policy: Policy | None = None
+) -> Workshop:
     """What is known of files for these jobs. Costs nothing where none of them is a model's."""
+    rules = policy.version if policy else ""
     models = sorted({job.artifact_sha256 for job in jobs if job.needs_slicing})
     if not models:
-        return Workshop(_NO_PROFILES, {}, {}, refused) if refused else _EMPTY
+        return Workshop(_NO_PROFILES, {}, _NO_ENGINES, refused, rules)
     by_model: dict[str, list[Slicing]] = {}
     for task in await look.slicings_of(models):
         by_model.setdefault(task.key.model_sha256, []).append(task)
     engines = newest_engines(await look.slicer_workers(look.now - WORKER_ALIVE_US))
-    return Workshop(Catalogue(await look.profiles()), by_model, engines, refused)
+    return Workshop(Catalogue(await look.profiles()), by_model, engines, refused, rules)
 
 
 def newest_engines(workers: Iterable[SlicerWorker]) -> dict[str, str]:

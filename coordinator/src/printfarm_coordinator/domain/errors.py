@@ -22,6 +22,14 @@ class IllegalState(RuleError):
         super().__init__("ILLEGAL_STATE", reason, **facts)
 
 
+class UnsafeFile(RuleError):
+    """A print file asks what no printer may be asked. ``findings``: the first of them, each with its line."""
+
+    def __init__(self, reason: str, findings: tuple[str, ...]) -> None:
+        super().__init__("UNSAFE_FILE", reason, field="file")
+        self.findings = findings
+
+
 class Invalid(RuleError):
     """A value that can never be right. ``field`` names it; ``reason`` says what would be."""
 

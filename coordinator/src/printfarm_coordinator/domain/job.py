@@ -3,10 +3,13 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from .file_asks import FileAsks
+
 MAX_QUANTITY = 1_000_000
 MAX_PARTS_PER_PLATE = 10_000
 MAX_RETRIES = 1_000
 PRIORITY_RANGE = range(-100, 101)
+_UNKNOWN = FileAsks()
 
 
 class JobState(StrEnum):
@@ -31,7 +34,9 @@ FINAL_JOB_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANC
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What a printer must be or hold. ``None`` and empty ask nothing. Lengths in millimetres."""
+    """What a printer must be or hold. ``None`` and empty ask nothing. Lengths in millimetres.
+
+    ``file`` is the print file's own word; what the client asks wins over it."""
 
     min_x_mm: float = 0.0
     min_y_mm: float = 0.0
@@ -41,6 +46,8 @@ class Requirements:
     colour: str | None = None
     tags: tuple[str, ...] = ()
     printer_ids: tuple[str, ...] = ()
+    printer_model: str | None = None
+    file: FileAsks = _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,11 @@ def _state_of(job: Job) -> JobState:
     if retries_exhausted(job):
         return JobState.FAILED
     return JobState.QUEUED if job.prepared else JobState.PREPARING
+
+
+def with_asks(job: Job, asks: FileAsks) -> Job:
+    """The job under its file's word."""
+    return replace(job, requirements=replace(job.requirements, file=asks))
 
 
 def with_print_file(job: Job, estimated_seconds: float | None, now: int) -> Job:

@@ -24,10 +24,16 @@ class Plan:
     failure_code: str = ""
 
 
+def is_judged(job: Job, rules: str) -> bool:
+    """Its file was judged by these rules; a model has none that could be."""
+    return job.needs_slicing or not rules or job.requirements.file.rules == rules
+
+
 class Workshop:
     """All that is known of slicing at one look: profiles, slicings by model, and the engines that live workers have.
 
     ``engines``: engine -> version, of the newest that a live worker has. ``refused``: files that an agent would not print.
+    ``rules``: what a job's own file must have been judged by; empty asks for nothing.
     """
 
     def __init__(
@@ -36,7 +42,9 @@ class Workshop:
         slicings: Mapping[str, Sequence[Slicing]],
         engines: Mapping[str, str],
         refused: Refusals = MappingProxyType({}),
+        rules: str = "",
     ) -> None:
+        self._rules = rules
         self._refused = refused
         self.profiles = profiles
         self.engines = engines
@@ -50,6 +58,8 @@ class Workshop:
         return file
 
     def _file_of(self, job: Job, printer: Printer) -> PrintFile | Obstacle:
+        if not job.needs_slicing and not is_judged(job, self._rules):
+            return Obstacle("checking", "its file is being checked before any printer gets it")
         if not job.needs_slicing:
             return PrintFile(job.artifact_sha256, job.estimated_seconds)
         setup = self.profiles.setup_for(printer, job)

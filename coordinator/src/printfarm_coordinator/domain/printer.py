@@ -3,7 +3,12 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from printfarm_files.safety import dialect_of
+
+from .abilities import Abilities as Abilities
+from .abilities import Obstacle as Obstacle
 from .job import Requirements
+from .own_word import file_mismatches, suits_file
 
 
 class PrinterState(StrEnum):
@@ -37,24 +42,6 @@ class Bed:
     run_id: str | None = None
     actor: str = ""
     updated_at: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """What a printer is and holds. ``None`` is unknown. Lengths in millimetres."""
-
-    model: str = ""
-    firmware: str = ""
-    serial_number: str = ""
-    volume_mm: tuple[float, float, float] | None = None
-    nozzle_diameter_mm: float | None = None
-    material: str | None = None
-    colour: str | None = None
-    tags: tuple[str, ...] = ()
-    can_pause: bool = False
-    prints_autonomously: bool = False
-    has_camera: bool = False
-    fragile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +101,8 @@ def effective_abilities(printer: Printer) -> Abilities:
         material=has.material,
         colour=has.colour,
         tags=has.tags,
+        dialect=has.dialect,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why a printer does not take a job now. ``code`` is stable; ``explanation`` is for a person."""
-
-    code: str
-    explanation: str
 
 
 def mismatches(printer: Printer, wanted: Requirements) -> list[Obstacle]:
@@ -139,6 +119,7 @@ def lacks(has: Abilities, wanted: Requirements) -> list[Obstacle]:
         _same_word("material", has.material, wanted.material),
         _same_word("colour", has.colour, wanted.colour),
         _tags(has, wanted),
+        *file_mismatches(has, wanted),
     ]
     return [obstacle for obstacle in found if obstacle]
 
@@ -151,6 +132,7 @@ def can_take(has: Abilities, wanted: Requirements) -> bool:
         and _has_nozzle(has, wanted.nozzle_diameter_mm)
         and all(tag in has.tags for tag in wanted.tags)
         and _has_volume(has, (wanted.min_x_mm, wanted.min_y_mm, wanted.min_z_mm))
+        and suits_file(has, wanted)
     )
 
 
@@ -158,6 +140,10 @@ def matched_abilities(printer: Printer) -> Abilities:
     """Only what ``lacks`` looks at: equal for printers that can take the same jobs."""
     own, word = printer.abilities, printer.overrides
     return Abilities(
+        model=own.model,
+        most_celsius=own.most_celsius,
+        origin_mm=own.origin_mm,
+        dialect=dialect_of(printer.driver).value,
         volume_mm=word.volume_mm or own.volume_mm,
         nozzle_diameter_mm=word.nozzle_diameter_mm or own.nozzle_diameter_mm,
         material=word.material or own.material,

@@ -127,7 +127,19 @@ def abilities(said: printer_pb2.Abilities) -> Abilities:
         prints_autonomously=said.prints_autonomously,
         has_camera=said.has_camera,
         fragile=said.fragile,
+        most_celsius=_most(said.limits) if said.HasField("limits") else None,
+        origin_mm=_origin(said.limits) if said.HasField("limits") else None,
     )
+
+
+def _most(said: printer_pb2.PrintLimits) -> tuple[float, float, float] | None:
+    told = (said.hotend_celsius, said.bed_celsius, said.chamber_celsius)
+    return told if all(0 <= most <= 2_000 for most in told) else None
+
+
+def _origin(said: printer_pb2.PrintLimits) -> tuple[float, float, float] | None:
+    corner = (said.origin_x_mm, said.origin_y_mm, said.origin_z_mm)
+    return corner if all(abs(side) <= 10_000 for side in corner) else None
 
 
 def _word(text: str) -> str:

@@ -81,6 +81,11 @@ _CONTROL: dict[str, dict[str, Role | None]] = {
         "RetireProfile": Role.OPERATOR,
     },
     "RateService": {"PutRate": Role.ADMIN, "ListRates": Role.VIEWER, "RetireRate": Role.ADMIN},
+    "SafetyService": {
+        "GetJobSafety": Role.VIEWER,
+        "AllowFindings": Role.OPERATOR,
+        "RevokeOverride": Role.OPERATOR,
+    },
     "EventService": {"Watch": Role.VIEWER, "ListEvents": Role.VIEWER},
     "FarmService": {
         "GetHealth": None,

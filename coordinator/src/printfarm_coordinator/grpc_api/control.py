@@ -13,6 +13,7 @@ from printfarm.control.v1 import (
     profile_service_pb2_grpc,
     rate_service_pb2_grpc,
     run_service_pb2_grpc,
+    safety_service_pb2_grpc,
 )
 from printfarm.slicer.v1 import slicing_service_pb2_grpc
 
@@ -28,6 +29,7 @@ from .printer_service import PrinterServicer
 from .profile_service import ProfileServicer
 from .rate_service import RateServicer
 from .run_service import RunServicer
+from .safety_service import SafetyServicer
 from .slicing_service import SlicingServicer
 
 _CONTROL = (
@@ -41,6 +43,7 @@ _CONTROL = (
     "AccessService",
     "ProfileService",
     "RateService",
+    "SafetyService",
 )
 SERVICES = (*(f"printfarm.control.v1.{name}" for name in _CONTROL), "printfarm.slicer.v1.SlicingService")
 
@@ -60,4 +63,5 @@ def add_control_services(server: grpc.aio.Server, farm: Farm, signer: Signer, *,
     access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(farm), server)
     profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(farm), server)
     rate_service_pb2_grpc.add_RateServiceServicer_to_server(RateServicer(farm), server)
+    safety_service_pb2_grpc.add_SafetyServiceServicer_to_server(SafetyServicer(farm), server)
     slicing_service_pb2_grpc.add_SlicingServiceServicer_to_server(SlicingServicer(farm), server)

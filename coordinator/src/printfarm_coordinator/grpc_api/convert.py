@@ -103,6 +103,8 @@ def requirements(wanted: Requirements) -> job_pb2.Requirements:
         made.material = wanted.material
     if wanted.colour is not None:
         made.colour = wanted.colour
+    if wanted.printer_model is not None:
+        made.printer_model = wanted.printer_model
     return made
 
 
@@ -118,6 +120,7 @@ def requirements_from(said: job_pb2.Requirements) -> Requirements:
         said.colour if said.HasField("colour") else None,
         tuple(said.tags),
         tuple(said.printer_ids),
+        said.printer_model if said.HasField("printer_model") else None,
     )
 
 
@@ -244,6 +247,9 @@ def abilities(has: Abilities) -> printer_pb2.Abilities:
         has_camera=has.has_camera,
         fragile=has.fragile,
     )
+    if has.most_celsius is not None:
+        made.limits.hotend_celsius, made.limits.bed_celsius, made.limits.chamber_celsius = has.most_celsius
+        made.limits.origin_x_mm, made.limits.origin_y_mm, made.limits.origin_z_mm = has.origin_mm or (0.0, 0.0, 0.0)
     if has.volume_mm is not None:
         made.build_volume.x_mm, made.build_volume.y_mm, made.build_volume.z_mm = has.volume_mm
     return made

@@ -56,7 +56,9 @@ class SlicingServicer(rpc.SlicingServiceServicer):
         _worker(first)
         check_sha256("sha256", first.sha256)
         await cases.check_claim(self._farm, first.slicing_id, first.claim_token)
-        made = await store_artifact(self._farm, PRINT_FILE_NAME, first.sha256, _chunks(first, request_iterator))
+        made = await store_artifact(
+            self._farm, PRINT_FILE_NAME, first.sha256, _chunks(first, request_iterator), inspects=False
+        )
         return pb.StoreResultResponse(sha256=made.sha256)
 
     async def CompleteWork(self, request: pb.CompleteWorkRequest, context: Context) -> pb.CompleteWorkResponse:

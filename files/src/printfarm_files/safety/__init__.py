@@ -6,22 +6,29 @@ any of the common readings is dangerous. What is found is refused for good, or m
 """
 
 from .check import LONGEST_LINE, GcodeCheck, LineCheck, check_file, check_gcode, lines_of
-from .dialects import Dialect
+from .dialects import Dialect, dialect_of
 from .findings import Finding, Severity
 from .forbidden import FORBIDDEN
-from .limits import MARGIN_MM, Limits
+from .inspection import ANY_PRINTER, RULES, Inspection, Question
+from .limits import MARGIN_BELOW_MM, MARGIN_MM, Limits
 
 __all__ = [
+    "ANY_PRINTER",
     "FORBIDDEN",
     "LONGEST_LINE",
+    "MARGIN_BELOW_MM",
     "MARGIN_MM",
+    "RULES",
     "Dialect",
     "Finding",
     "GcodeCheck",
+    "Inspection",
     "Limits",
     "LineCheck",
+    "Question",
     "Severity",
     "check_file",
     "check_gcode",
+    "dialect_of",
     "lines_of",
 ]

@@ -14,9 +14,11 @@ from .heaters import Heaters
 from .limits import Limits
 from .listed import why_unlisted
 from .motion import Motion
-from .words import TEXT, commands, readings
+from .words import TEXT, Command, commands, readings
 
 LONGEST_LINE = 64 * 1024
+# Different commands of a file that are kept apart: those of slicers have some dozens.
+MOST_WORDS = 2_000
 _N = rb"(-?(?:\d+(?:\.\d*)?|\.\d+))"
 # Nearly every line of a print, read without taking it apart: a move as slicers write it, a comment, or nothing.
 _PLAIN = re.compile(
@@ -90,17 +92,22 @@ def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class GcodeCheck:
-    """One pass over a file's lines, in order, with its findings: the same for a whole file and for one that is streamed."""
+    """One pass over a file's lines, in order, with its findings: the same for a whole file and for one that is streamed.
+
+    ``measures``: also keeps how far the file reaches, what it asks of the heaters, and the commands it is made of."""
 
     limits: Limits
     dialect: Dialect = Dialect.ANY
     allowed: frozenset[str] = frozenset()
+    measures: bool = False
     count: int = 0
+    # (name, whether it stands first on its line) -> the first of them, with its line. Plain moves are not among them.
+    vocabulary: dict[tuple[str, bool], tuple[int, Command]] = field(default_factory=dict)
     motion: Motion = field(init=False)
     heaters: Heaters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.motion = Motion(self.limits, self.dialect.margin_mm)
+        self.motion = Motion(self.limits, self.dialect.margin_mm, self.measures)
         self.heaters = Heaters(self.limits)
 
     def line(self, raw: bytes) -> Finding | None:
@@ -154,8 +161,12 @@ class GcodeCheck:
 
     def _reading(self, code: str) -> Iterator[Finding]:
         machine, shifted = False, any(self.motion.shift)
+        is_first = True
         for command in commands(code, self.motion.modal, whole_line=self.dialect.runs_whole_line):
             name = command.name
+            if self.measures and len(self.vocabulary) < MOST_WORDS:
+                self.vocabulary.setdefault((name, is_first), (self.count, command))
+            is_first = False
             if forbidden := why_forbidden(command, self.dialect):
                 yield self._refused(name, *forbidden)
                 continue

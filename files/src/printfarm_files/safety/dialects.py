@@ -40,6 +40,20 @@ class Dialect(StrEnum):
         return _BAMBU_MARGIN_MM if self is Dialect.BAMBU else MARGIN_MM
 
 
+# Which firmware a driver speaks to. Where it may be any, the worst of all readings counts.
+OF_DRIVER = {
+    "bambu": Dialect.BAMBU,
+    "duet": Dialect.REPRAP,
+    "moonraker": Dialect.KLIPPER,
+    "prusalink": Dialect.PRUSA,
+}
+
+
+def dialect_of(driver: str) -> Dialect:
+    """The firmware behind a driver, by the driver's name."""
+    return OF_DRIVER.get(driver, Dialect.ANY)
+
+
 def _numbered(letter: str, *numbers: int) -> set[str]:
     return {f"{letter}{number}" for number in numbers}
 

@@ -30,6 +30,8 @@ class Heaters:
     limits: Limits
     hot: dict[float | None, float] = field(default_factory=dict)
     has_heated: bool = False
+    # What was asked at most of "hotend", "bed" and "chamber".
+    highest: dict[str, float] = field(default_factory=dict)
 
     def take(self, command: Command) -> str:
         """Why the command is refused; empty if it is not."""
@@ -47,6 +49,7 @@ class Heaters:
         targets = [command.words[letter] for letter in _TARGETS if letter in command.words]
         if not targets:
             return ""
+        self.highest[what] = max(self.highest.get(what, 0.0), *targets)
         most = self._most(what)
         if max(targets) > most:
             return f"{name} asks {max(targets):g} C of the {what}; at most {most:g} is allowed here"

@@ -1,5 +1,6 @@
 """Where a print file moves to, followed as firmware does: units, relative moves, shifted coordinates, arcs."""
 
+import math
 from dataclasses import dataclass, field
 
 from . import arcs
@@ -27,6 +28,8 @@ class Motion:
 
     limits: Limits
     margin_mm: float = MARGIN_MM
+    # Keeps how far the moves reach, where no volume says how far they may.
+    measures: bool = False
     place: list[float | None] = field(default_factory=lambda: [None, None, None])
     shift: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     relative: bool = False
@@ -38,12 +41,23 @@ class Motion:
     modal: str = "G1"
     extrudes: bool = False
     has_extruded: bool = False
+    low: list[float] = field(default_factory=lambda: [math.inf] * 3)
+    high: list[float] = field(default_factory=lambda: [-math.inf] * 3)
+    # Coordinates were shifted or turned so that nobody can tell where moves go.
+    is_lost: bool = False
     _ranges: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.measures:
+            self._ranges = [(-math.inf, math.inf)] * 3
         if volume := self.limits.volume_mm:
             ends = zip(self.limits.origin_mm, volume, self._below(), strict=True)
             self._ranges = [(low - below, low + side + self.margin_mm) for low, side, below in ends]
+
+    @property
+    def measures_nothing(self) -> bool:
+        """No move names a place."""
+        return max(self.high) == -math.inf
 
     def _below(self) -> tuple[float, float, float]:
         return self.margin_mm, self.margin_mm, MARGIN_BELOW_MM
@@ -54,7 +68,8 @@ class Motion:
         if name in _MOVES:
             return self._move(command, machine)
         if name in _HIDE_PLACES or (name == "G10" and "L" in words):
-            if self._ranges:
+            self.is_lost = True
+            if self.limits.volume_mm:
                 return f"{name} {_HIDE_PLACES.get(name, 'sets')} coordinates: whether moves stay inside cannot be told"
             return ""
         if name in _PLANES:
@@ -128,6 +143,9 @@ class Motion:
 
     def _outside(self, axis: int, target: float) -> str:
         low, high = self._ranges[axis]
+        if self.measures:
+            self.low[axis] = min(self.low[axis], target)
+            self.high[axis] = max(self.high[axis], target)
         if low <= target <= high:
             return ""
         volume = f"{low + self._below()[axis]:g} to {high - self.margin_mm:g} mm"
@@ -170,7 +188,9 @@ class Motion:
             place = self.place[axis]
             if place is not None:
                 self.shift[axis] = place - value * self.unit_mm
-            elif self._ranges:
+                continue
+            self.is_lost = True
+            if self.limits.volume_mm:
                 return f"G92 shifts {letter} before the file has moved there: whether moves stay inside cannot be told"
         return ""
 

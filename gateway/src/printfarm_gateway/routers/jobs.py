@@ -189,6 +189,7 @@ def requirements(wanted: schemas.Requirements) -> job_pb2.Requirements:
         colour=wanted.colour,
         tags=wanted.tags,
         printer_ids=wanted.printer_ids,
+        printer_model=wanted.printer_model,
     )
     if wanted.min_build_volume is not None:
         volume = wanted.min_build_volume

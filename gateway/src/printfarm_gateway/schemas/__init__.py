@@ -51,6 +51,7 @@ from .printers import (
 )
 from .profiles import Profile, ProfileKind, ProfileOrder, ProfileVersions
 from .runs import ResolveOrder, Run, RunState, Verdict, VerdictOrder
+from .safety import Finding, JobSafety, Override, OverrideOrder
 
 __all__ = [
     "BED_CLEAR",
@@ -81,6 +82,7 @@ __all__ = [
     "FileKind",
     "FileTool",
     "FileWarning",
+    "Finding",
     "Gates",
     "Health",
     "Heater",
@@ -90,6 +92,7 @@ __all__ = [
     "JobFields",
     "JobOrder",
     "JobReceipt",
+    "JobSafety",
     "JobState",
     "JobStatus",
     "KeyOrder",
@@ -97,6 +100,8 @@ __all__ = [
     "Me",
     "MinVolume",
     "NewApiKey",
+    "Override",
+    "OverrideOrder",
     "Page",
     "PictureSize",
     "Printer",

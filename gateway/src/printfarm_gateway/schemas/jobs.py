@@ -55,6 +55,7 @@ _SEEN_EXAMPLE: JsonDict = {
         "colour": None,
         "tags": [],
         "printer_ids": [],
+        "printer_model": None,
     },
     "failed_runs": 0,
     "estimated_run_seconds": 5400.0,
@@ -81,7 +82,9 @@ class MinVolume(Strict):
 
 
 class Requirements(Strict):
-    """What a printer must be or hold; what is left out asks nothing."""
+    """What a printer must be or hold; what is left out asks nothing.
+
+    Where nozzle, material or model are left out, what a G-code file says of itself counts against what each printer states."""
 
     min_build_volume: MinVolume | None = None
     nozzle_diameter_mm: Nozzle | None = None
@@ -89,6 +92,7 @@ class Requirements(Strict):
     colour: Word | None = None
     tags: Annotated[list[Tag], Field(default_factory=list, max_length=64)]
     printer_ids: Annotated[list[Slug], Field(default_factory=list, max_length=1_000)]
+    printer_model: Word | None = None
 
 
 class JobFields(Strict):

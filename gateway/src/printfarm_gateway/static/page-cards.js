@@ -3,7 +3,8 @@ import { ago, bar, chip, clock, el, parts, percent, short, span } from "/page-do
 
 export const RANK = { viewer: 0, operator: 1, admin: 2 };
 // Reasons that no waiting mends.
-const NEVER_FITS = new Set(["volume", "nozzle", "material", "colour", "tags", "not_named"]);
+const NEVER_FITS = new Set(["volume", "nozzle", "material", "colour", "tags", "not_named",
+  "printer_model", "temperature", "exceeds_volume"]);
 const OPEN_STATES = ["received", "preparing", "queued", "active", "cancelling"];
 export const isOpen = (job) => OPEN_STATES.includes(job.state);
 
@@ -23,7 +24,7 @@ const cost = (run) => run.cost && run.cost.total !== null ? ` It cost ${Number(r
 // What was typed, or unfolded, outlives the next drawing.
 const counts = new Map(), unfolded = new Set();
 
-// farm: {act, toast, may, pictures, printers, jobs, runs, failed, waiting}, as the page last saw it.
+// farm: {act, toast, may, name, pictures, printers, jobs, runs, failed, waiting, safety}, as the page last saw it.
 export function makeCards(farm) {
   const may = farm.may;
   const button = (text, about, onclick, kind) => may("operator")
@@ -117,8 +118,30 @@ export function makeCards(farm) {
           el("div", { class: "buttons" }, button("Resume now", p.name, () => farm.act(`/api/v1/runs/${p.active_run_id}/resume`), "main"))));
       }
     }
+    cards.push(...overrideCards());
     return cards;
   }
+
+  // What the safety check found, for two people to allow.
+  function overrideCard(job, safety) {
+    const base = `/api/v1/jobs/${job.job_id}/overrides`;
+    const asked = safety.findings.filter((finding) => finding.answer === "operator" || finding.answer === "admin");
+    const given = safety.overrides.filter((one) => !one.revoked_at);
+    const mine = given.find((one) => one.actor === farm.name);
+    const lines = asked.slice(0, 8).map((f) => el("li", {}, (f.line ? `line ${f.line}: ` : "") + f.text,
+      f.answer === "admin" ? el("small", {}, "for two admins to allow") : null));
+    return el("article", { class: "card attention" }, el("h3", {}, `${job.name} needs two people's word`),
+      el("p", {}, `Found in ${job.file_name}, for ${safety.waiting_firmwares.map((kind) => (kind === "any" ? "printers of unknown firmware" : kind)).join(", ")}:`),
+      el("ul", { class: "findings" }, lines, asked.length > 8 ? el("li", {}, `and ${asked.length - 8} more`) : null),
+      el("p", {}, given.length ? "allowed by " + given.map((one) => `${one.actor}: ${one.reason}`).join("; ") : "allowed by nobody yet"),
+      el("div", { class: "buttons" },
+        mine ? button("Take my word back", job.name, () => farm.act(`${base}/${mine.override_id}`, null, `Take your word for ${job.name} back?`, "DELETE"))
+          : button("Allow it", job.name, ask(base, `Why may ${job.name} be printed all the same? It is kept on record.`)),
+        button("Cancel job", job.name, () => farm.act(`/api/v1/jobs/${job.job_id}/cancel`, {}, `Cancel job ${job.name}?`))));
+  }
+
+  const overrideCards = () => [...farm.safety].map(([id, safety]) => [farm.jobs.get(id), safety])
+    .filter(([job, safety]) => job && isOpen(job) && safety.needs_override).map(([job, safety]) => overrideCard(job, safety));
 
   function coming() {
     const soon = farm.printers.filter((p) => p.active_run_id && p.latest?.remaining_seconds)

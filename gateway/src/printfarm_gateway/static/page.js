@@ -7,7 +7,7 @@ import { makePictures } from "/page-pictures.js";
 let key = sessionStorage.getItem("printfarm-key") || "";
 let stream = null, timer = null, lastPosition = "";
 const pictures = makePictures(pictureOf);
-const farm = { act, api, toast, pictures, may: (least) => RANK[farm.role] >= RANK[least], role: "viewer", printers: [], jobs: new Map(), runs: new Map(), failed: [], waiting: new Map() };
+const farm = { act, api, toast, pictures, may: (least) => RANK[farm.role] >= RANK[least], role: "viewer", name: "", printers: [], jobs: new Map(), runs: new Map(), failed: [], waiting: new Map(), safety: new Map() };
 const cards = makeCards(farm), files = makeFiles(farm);
 const events = new Map(), MOST_EVENTS = 150;
 const EXPLAINED = 12, EXPLAIN_EVERY_MS = 10_000;
@@ -32,9 +32,9 @@ function toast(text) {
   clearTimeout(toast.timer); toast.timer = setTimeout(() => { $("toast").hidden = true; }, 6000);
 }
 
-async function act(path, body, question) {
+async function act(path, body, question, method = "POST") {
   if (question && !confirm(question)) return;
-  try { await api(path, { method: "POST", body: JSON.stringify(body || {}) }); } catch (error) { toast(error.message); }
+  try { await api(path, method === "POST" ? { method, body: JSON.stringify(body || {}) } : { method }); } catch (error) { toast(error.message); }
   refresh();
 }
 
@@ -47,6 +47,9 @@ async function explain(jobs) {
     const status = await api(`/api/v1/jobs/${job.job_id}/status`);
     if (status.waiting) farm.waiting.set(job.job_id, status.waiting); else farm.waiting.delete(job.job_id);
   }));
+  // What people must allow is shown as it is now: somebody else may be the second.
+  const held = jobs.filter((job) => job.state === "queued" && farm.waiting.get(job.job_id)?.reasons.some((reason) => reason.code === "needs_override"));
+  farm.safety = new Map(await Promise.all(held.slice(0, EXPLAINED).map(async (job) => [job.job_id, await api(`/api/v1/jobs/${job.job_id}/overrides`)])));
 }
 
 function figures(stats, jobs) {
@@ -157,7 +160,7 @@ async function enter() {
   if (!key) return leave("");
   try {
     const me = await api("/api/v1/me");
-    farm.role = me.role; $("who").textContent = `${me.name} (${me.role})`;
+    farm.role = me.role; farm.name = me.name; $("who").textContent = `${me.name} (${me.role})`;
     sessionStorage.setItem("printfarm-key", key);
     $("login").hidden = true; $("farm").hidden = false; $("logout").hidden = false;
     await refresh(); follow(); clearInterval(timer); timer = setInterval(refresh, 3000);

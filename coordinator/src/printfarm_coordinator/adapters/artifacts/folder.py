@@ -19,6 +19,7 @@ from typing import TypeVar
 import structlog
 
 from printfarm_files import FileFacts, Kind
+from printfarm_files.safety import Inspection
 from printfarm_rpc.durability import end_process
 from printfarm_rpc.failpoints import failpoint
 
@@ -31,6 +32,8 @@ _LOG = structlog.get_logger(__name__)
 T = TypeVar("T")
 EDGE_BYTES = 64 * 1024
 _READ_BYTES = 1 << 20
+# Every line is looked at: about two seconds for ten megabytes.
+_INSPECT_CPU_SECONDS = 240
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
@@ -43,6 +46,8 @@ class ArtifactFolder:
         self.examiner = Examiner()
         self._reader = FileReader()
         self._pictures = Pictures(root / "pictures")
+        # A job waits for it: no other file's facts or picture may stand before it.
+        self._inspector = FileReader(_INSPECT_CPU_SECONDS)
         self._incoming = root / "incoming"
         self._uploads = root / "uploads"
         for folder in (root, self._incoming, self._uploads):
@@ -52,6 +57,7 @@ class ArtifactFolder:
         """Ends the processes that read for it."""
         await self._pictures.close()
         await self._reader.close()
+        await self._inspector.close()
 
     def path(self, sha256: str) -> Path:
         """Where an artifact lies, or would lie. Only digits and letters of a digest ever become a path."""
@@ -151,6 +157,9 @@ class ArtifactFolder:
             _sync_path(folder)
         self._aside(sha256).unlink(missing_ok=True)
         self._pictures.drop(sha256)
+
+    async def inspect(self, sha256: str, kind: Kind) -> Inspection:
+        return await self._inspector.inspect(self.path(sha256).absolute(), kind)
 
     async def receive_kept(self, sha256: str) -> Received | None:
         path = self.path(sha256)

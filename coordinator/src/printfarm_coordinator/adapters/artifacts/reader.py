@@ -14,6 +14,9 @@ import structlog
 from printfarm_files import FileFacts, Kind, Refused
 from printfarm_files.facts import from_json
 from printfarm_files.reader import NO_MEMORY
+from printfarm_files.safety import Inspection
+from printfarm_files.safety.inspection import from_json as inspection_from
+from printfarm_files.safety.inspection import unreadable
 
 from ...app.ports import NotRead
 
@@ -50,6 +53,13 @@ class FileReader:
     async def facts(self, path: Path, kind: Kind) -> FileFacts:
         """Raises Refused where nothing can be known of it; NotRead, FileNotFoundError."""
         return from_json((await self._ask("facts", path, kind))["facts"])
+
+    async def inspect(self, path: Path, kind: Kind) -> Inspection:
+        """What the safety check finds. Raises NotRead, FileNotFoundError."""
+        try:
+            return inspection_from((await self._ask("inspect", path, kind))["inspection"])
+        except Refused as error:
+            return unreadable(error.reason)
 
     async def picture(self, path: Path, kind: Kind, size: int) -> bytes:
         """A PNG. Raises Refused if there is nothing to see, or it cannot be drawn; NotRead, FileNotFoundError."""

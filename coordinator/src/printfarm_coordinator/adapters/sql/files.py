@@ -1,12 +1,14 @@
 """Stored files and what was read from them, as rows."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
 
 from printfarm_files.facts import from_json, to_json
+from printfarm_files.safety.inspection import from_json as inspection_from
+from printfarm_files.safety.inspection import to_json as inspection_row
 
 from ...app.file_ports import Artifact, FileFilter, FileNeed
 from ...domain.file_facts import StoredFacts, materials
@@ -15,7 +17,8 @@ from . import tables
 from .rows import Row
 from .statements import SqlChange, SqlLook
 
-_COLUMNS = [tables.artifact.c[field.name] for field in fields(Artifact)]
+_NAMES = [field.name for field in fields(Artifact)]
+_COLUMNS = [tables.artifact.c[name] for name in _NAMES]
 _ARTIFACT = sa.select(*_COLUMNS)
 _HERE = tables.artifact.c.deleted_at.is_(None)
 _ONE = _ARTIFACT.where(tables.artifact.c.sha256 == sa.bindparam("key"), _HERE)
@@ -29,7 +32,14 @@ _MOST_NEEDS = 20
 
 def artifact_from(row: Row) -> Artifact:
     """An artifact from its columns."""
-    return Artifact(**row)
+    found = row["inspection"]
+    return Artifact(**{**row, "inspection": found and inspection_from(found)})
+
+
+def artifact_row(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as columns."""
+    values = {name: getattr(artifact, name) for name in _NAMES}
+    return values | {"inspection": artifact.inspection and inspection_row(artifact.inspection)}
 
 
 def facts_row(found: StoredFacts) -> dict[str, Any]:
@@ -143,7 +153,7 @@ class SqlFileWriting(SqlFileReading, SqlChange):
         await self._change(sha256, {"deleted_at": self.now, "erased_at": None})
 
     async def revive_artifact(self, artifact: Artifact) -> None:
-        await self._change(artifact.sha256, asdict(artifact) | {"deleted_at": None, "erased_at": None})
+        await self._change(artifact.sha256, artifact_row(artifact) | {"deleted_at": None, "erased_at": None})
 
     async def note_erased(self, sha256: str) -> None:
         await self._change(sha256, {"erased_at": self.now})
@@ -153,7 +163,7 @@ class SqlFileWriting(SqlFileReading, SqlChange):
         await self._connection.execute(sa.update(table).where(table.c.sha256 == sha256).values(values))
 
     async def put_artifact(self, artifact: Artifact) -> None:
-        insert = self._dialect.insert(tables.artifact).values(asdict(artifact))
+        insert = self._dialect.insert(tables.artifact).values(artifact_row(artifact))
         await self._connection.execute(insert.on_conflict_do_nothing())
 
     async def put_file_facts(self, found: StoredFacts) -> None:

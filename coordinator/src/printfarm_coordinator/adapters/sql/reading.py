@@ -23,6 +23,7 @@ from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
 from .files import SqlFileReading
 from .rates import SqlRateReading
+from .safety import SqlSafetyReading
 from .slicing import SqlSlicingReading
 from .statements import by_key
 
@@ -72,7 +73,7 @@ def _waiting() -> sa.Select[Any]:
 _WAITING = _waiting()
 
 
-class SqlReading(SqlFileReading, SqlRateReading, SqlSlicingReading):
+class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingReading):
     """The ``Reading`` port on one connection inside one transaction."""
 
     async def job(self, job_id: str) -> Job | None:

@@ -8,6 +8,7 @@ from typing import Any
 from ...app.ports import Agent, ApiKey, Role, StoredAudit, StoredEvent, Upload, User
 from ...domain.cost import RunCost
 from ...domain.events import AuditEntry, DomainEvent
+from ...domain.file_asks import FileAsks
 from ...domain.job import Job, JobState, Requirements
 from ...domain.printer import Abilities, Bed, BedState, Overrides, Printer, PrinterState
 from ...domain.run import Run, RunState, Verdict
@@ -39,9 +40,13 @@ def job_row(job: Job) -> dict[str, Any]:
 def job_from(row: Row) -> Job:
     """A job from its columns."""
     values = _own_fields(Job, row)
-    return Job(
-        **values | {"state": JobState(row["state"]), "requirements": Requirements(**_tuples(row["requirements"]))}
-    )
+    return Job(**values | {"state": JobState(row["state"]), "requirements": _requirements_from(row["requirements"])})
+
+
+def _requirements_from(values: Mapping[str, Any]) -> Requirements:
+    # A job of an earlier release knows nothing of its file: it is looked at before the job goes on.
+    file = FileAsks(**_tuples(values.get("file") or {}))
+    return Requirements(**_tuples(values) | {"file": file})
 
 
 def run_row(run: Run) -> dict[str, Any]:

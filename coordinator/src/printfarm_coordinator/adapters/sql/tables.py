@@ -46,6 +46,8 @@ artifact = sa.Table(
     _time("erased_at", nullable=True),
     # Of the newest reader that has read it.
     _count("facts_version"),
+    # What the safety check found in a print file; null before that.
+    sa.Column("inspection", sa.JSON(none_as_null=True)),
 )
 sa.Index(
     "ix_artifact_unread",
@@ -410,4 +412,20 @@ rate = sa.Table(
     _time("valid_from"),
     _time("created_at"),
     sa.Column("created_by", sa.Text, nullable=False),
+)
+
+file_override = sa.Table(
+    "file_override",
+    metadata,
+    sa.Column("override_id", sa.Text, primary_key=True),
+    sa.Column("job_id", sa.Text, sa.ForeignKey("job.job_id"), nullable=False, index=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("rules", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("covers", sa.JSON, nullable=False),
+    _time("created_at"),
+    _time("revoked_at", nullable=True),
+    _text("revoked_by"),
 )

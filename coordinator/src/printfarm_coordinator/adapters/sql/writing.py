@@ -29,6 +29,7 @@ from . import rows, tables
 from .files import SqlFileWriting
 from .rates import SqlRateWriting
 from .reading import FORGOTTEN, SqlReading
+from .safety import SqlSafetyWriting
 from .slicing import SqlSlicingWriting
 from .statements import by_key
 
@@ -52,7 +53,7 @@ _ADVANCE = sa.update(tables.agent).where(tables.agent.c.agent_id == sa.bindparam
 _APPEND_EVENT = _appended()
 
 
-class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSlicingWriting):
+class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, SqlSlicingWriting):
     """The ``Writing`` port. On SQLite the transaction is the only writer; on PostgreSQL rows are locked one by one."""
 
     request_id = ""

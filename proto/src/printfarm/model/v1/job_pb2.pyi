@@ -99,10 +99,15 @@ class Requirements(_message.Message):
     COLOUR_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     PRINTER_IDS_FIELD_NUMBER: _builtins.int
+    PRINTER_MODEL_FIELD_NUMBER: _builtins.int
     nozzle_diameter_mm: _builtins.float
     material: _builtins.str
     """Compared without regard to case, such as "PLA"."""
     colour: _builtins.str
+    printer_model: _builtins.str
+    """Part of the model's name, with or without its maker. What a G-code file says of nozzle, material and model counts only where
+    nothing is required here, and only against what a printer states; printers that are named are taken at the client's word.
+    """
     @_builtins.property
     def min_build_volume(self) -> _printer_pb2.BuildVolume: ...
     @_builtins.property
@@ -122,10 +127,11 @@ class Requirements(_message.Message):
         colour: _builtins.str | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         printer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        printer_model: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_colour", b"_colour", "_material", b"_material", "_nozzle_diameter_mm", b"_nozzle_diameter_mm", "colour", b"colour", "material", b"material", "min_build_volume", b"min_build_volume", "nozzle_diameter_mm", b"nozzle_diameter_mm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_colour", b"_colour", "_material", b"_material", "_nozzle_diameter_mm", b"_nozzle_diameter_mm", "_printer_model", b"_printer_model", "colour", b"colour", "material", b"material", "min_build_volume", b"min_build_volume", "nozzle_diameter_mm", b"nozzle_diameter_mm", "printer_model", b"printer_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_colour", b"_colour", "_material", b"_material", "_nozzle_diameter_mm", b"_nozzle_diameter_mm", "colour", b"colour", "material", b"material", "min_build_volume", b"min_build_volume", "nozzle_diameter_mm", b"nozzle_diameter_mm", "printer_ids", b"printer_ids", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_colour", b"_colour", "_material", b"_material", "_nozzle_diameter_mm", b"_nozzle_diameter_mm", "_printer_model", b"_printer_model", "colour", b"colour", "material", b"material", "min_build_volume", b"min_build_volume", "nozzle_diameter_mm", b"nozzle_diameter_mm", "printer_ids", b"printer_ids", "printer_model", b"printer_model", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__colour: _TypeAlias = _typing.Literal["colour"]  # noqa: Y015
     _WhichOneofArgType__colour: _TypeAlias = _typing.Literal["_colour", b"_colour"]  # noqa: Y015
@@ -133,12 +139,16 @@ class Requirements(_message.Message):
     _WhichOneofArgType__material: _TypeAlias = _typing.Literal["_material", b"_material"]  # noqa: Y015
     _WhichOneofReturnType__nozzle_diameter_mm: _TypeAlias = _typing.Literal["nozzle_diameter_mm"]  # noqa: Y015
     _WhichOneofArgType__nozzle_diameter_mm: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm"]  # noqa: Y015
+    _WhichOneofReturnType__printer_model: _TypeAlias = _typing.Literal["printer_model"]  # noqa: Y015
+    _WhichOneofArgType__printer_model: _TypeAlias = _typing.Literal["_printer_model", b"_printer_model"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__colour) -> _WhichOneofReturnType__colour | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__material) -> _WhichOneofReturnType__material | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nozzle_diameter_mm) -> _WhichOneofReturnType__nozzle_diameter_mm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__printer_model) -> _WhichOneofReturnType__printer_model | None: ...
 
 Global___Requirements: _TypeAlias = Requirements  # noqa: Y015
 

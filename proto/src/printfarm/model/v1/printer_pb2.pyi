@@ -85,6 +85,7 @@ class Abilities(_message.Message):
     PRINTS_AUTONOMOUSLY_FIELD_NUMBER: _builtins.int
     HAS_CAMERA_FIELD_NUMBER: _builtins.int
     FRAGILE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     firmware: _builtins.str
     serial_number: _builtins.str
@@ -102,6 +103,8 @@ class Abilities(_message.Message):
     def build_volume(self) -> Global___BuildVolume: ...
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def limits(self) -> Global___PrintLimits: ...
     def __init__(
         self,
         *,
@@ -117,16 +120,54 @@ class Abilities(_message.Message):
         prints_autonomously: _builtins.bool = ...,
         has_camera: _builtins.bool = ...,
         fragile: _builtins.bool = ...,
+        limits: Global___PrintLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "nozzle_diameter_mm", b"nozzle_diameter_mm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "limits", b"limits", "nozzle_diameter_mm", b"nozzle_diameter_mm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "can_pause", b"can_pause", "colour", b"colour", "firmware", b"firmware", "fragile", b"fragile", "has_camera", b"has_camera", "material", b"material", "model", b"model", "nozzle_diameter_mm", b"nozzle_diameter_mm", "prints_autonomously", b"prints_autonomously", "serial_number", b"serial_number", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "can_pause", b"can_pause", "colour", b"colour", "firmware", b"firmware", "fragile", b"fragile", "has_camera", b"has_camera", "limits", b"limits", "material", b"material", "model", b"model", "nozzle_diameter_mm", b"nozzle_diameter_mm", "prints_autonomously", b"prints_autonomously", "serial_number", b"serial_number", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__nozzle_diameter_mm: _TypeAlias = _typing.Literal["nozzle_diameter_mm"]  # noqa: Y015
     _WhichOneofArgType__nozzle_diameter_mm: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nozzle_diameter_mm) -> _WhichOneofReturnType__nozzle_diameter_mm | None: ...
 
 Global___Abilities: _TypeAlias = Abilities  # noqa: Y015
+
+@_typing.final
+class PrintLimits(_message.Message):
+    """What the printer's agent lets a print file ask at most. It measures each file; who knows the limits offers only what fits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOTEND_CELSIUS_FIELD_NUMBER: _builtins.int
+    BED_CELSIUS_FIELD_NUMBER: _builtins.int
+    CHAMBER_CELSIUS_FIELD_NUMBER: _builtins.int
+    ORIGIN_X_MM_FIELD_NUMBER: _builtins.int
+    ORIGIN_Y_MM_FIELD_NUMBER: _builtins.int
+    ORIGIN_Z_MM_FIELD_NUMBER: _builtins.int
+    hotend_celsius: _builtins.float
+    bed_celsius: _builtins.float
+    chamber_celsius: _builtins.float
+    origin_x_mm: _builtins.float
+    """The lowest corner of the build volume, in the machine's coordinates."""
+    origin_y_mm: _builtins.float
+    origin_z_mm: _builtins.float
+    def __init__(
+        self,
+        *,
+        hotend_celsius: _builtins.float = ...,
+        bed_celsius: _builtins.float = ...,
+        chamber_celsius: _builtins.float = ...,
+        origin_x_mm: _builtins.float = ...,
+        origin_y_mm: _builtins.float = ...,
+        origin_z_mm: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bed_celsius", b"bed_celsius", "chamber_celsius", b"chamber_celsius", "hotend_celsius", b"hotend_celsius", "origin_x_mm", b"origin_x_mm", "origin_y_mm", b"origin_y_mm", "origin_z_mm", b"origin_z_mm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrintLimits: _TypeAlias = PrintLimits  # noqa: Y015
 
 @_typing.final
 class Bed(_message.Message):

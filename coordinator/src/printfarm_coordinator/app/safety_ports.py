@@ -1,0 +1,44 @@
+"""The part of the database's port that the safety check of print files needs."""
+
+from typing import Protocol
+
+from printfarm_files import Kind
+from printfarm_files.safety import Inspection
+
+from ..domain.job import Job
+from ..domain.safety_policy import Override
+
+
+class SafetyReading(Protocol):
+    """Looks."""
+
+    async def jobs_to_judge(self, rules: str, limit: int, *, new_only: bool = False) -> list[Job]:
+        """Jobs of print files that are not final and whose file was not judged by these rules; the most urgent first.
+
+        ``new_only``: only those whose file nobody has looked at yet, which is cheaper to ask."""
+        ...
+
+    async def overrides_of(self, job_id: str) -> list[Override]:
+        """Oldest first, with those that were taken back."""
+        ...
+
+
+class SafetyWriting(Protocol):
+    """Changes."""
+
+    async def save_inspection(self, sha256: str, found: Inspection) -> None:
+        """What was found in the file, in place of what was found before."""
+        ...
+
+    async def put_override(self, override: Override) -> None:
+        """Inserts, or replaces, while its job is locked."""
+        ...
+
+
+class Inspecting(Protocol):
+    """What looks at stored files."""
+
+    async def inspect(self, sha256: str, kind: Kind) -> Inspection:
+        """What the safety check finds in a whole artifact, in a process of its own with limits; a file for which they do not
+        suffice is refused. Raises NotRead, FileNotFoundError."""
+        ...
