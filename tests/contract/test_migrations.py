@@ -25,13 +25,6 @@ REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_co
 # As the first revision could hold them. A later one only adds.
 ROWS: dict[str, dict[str, Any]] = {
     "artifact": {"sha256": SHA, "size_bytes": 5, "kind": "gcode", "display_name": "a.gcode", "created_at": 1},
-    "file_facts": {
-        "sha256": SHA,
-        "reader_version": 1,
-        "read_at": 2,
-        "reason": "",
-        "facts": {"kind": "gcode", "size_bytes": 5},
-    },
     "agent": {"agent_id": "a1", "created_at": 1, "connection_epoch": 3, "reachable": True},
     "printer": {
         "printer_id": "p1",
@@ -122,6 +115,15 @@ ROWS: dict[str, dict[str, Any]] = {
     "enrollment_token": {"token_sha256": SHA, "agent_id": "a1", "expires_at": 9},
     "cursor": {"name": "bus", "position": 1},
     "leadership": {"id": 1, "term": 6, "holder": "old", "expires_at": 9},
+    "rate": {
+        "rate_id": "t1",
+        "kind": "machine",
+        "price": 2_000_000,
+        "currency": "EUR",
+        "valid_from": 1,
+        "created_at": 1,
+        "created_by": "key/k1",
+    },
     "file_facts": {
         "sha256": SHA,
         "reader_version": 1,

@@ -239,7 +239,15 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
     store = SqlStore(f"sqlite:///{folder / 'farm.db'}", clock=clock)
     await migrate(store.engine)
     blobs = ArtifactFolder(folder / "artifacts")
-    farm = Farm(store, InProcessBus(), blobs, TimeOrderedIds(), roster=Roster(fresh_seconds=0.0), currency="EUR", safety=Policy())
+    farm = Farm(
+        store,
+        InProcessBus(),
+        blobs,
+        TimeOrderedIds(),
+        roster=Roster(fresh_seconds=0.0),
+        currency="EUR",
+        safety=Policy(),
+    )
     server = grpc.aio.server(options=CONTROL_SERVER, interceptors=[Guard(CONTROL_TABLE, translate)])
     add_control_services(server, farm, authority, has_broker=False)
     port = server.add_secure_port("127.0.0.1:0", mutual_server_credentials(files))

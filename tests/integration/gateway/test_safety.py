@@ -262,10 +262,11 @@ async def test_other_rules_judge_again_before_anything_is_offered(gateway: Teste
         job_id = await sent(client, MARKUP, name="again")
         printer = (await gateway.plane.add_printer("p-again")).printer_id
         lax = replace(farm, safety=policy_of("markup=allow"))
-        before = await explain_job(lax, job_id)
-        assert {o.code for o in before.reasons[printer]} == {"checking"}
+        good = await sent(client, SOUND, name="good")
+        assert [o.code for o in (await explain_job(farm, good)).reasons[printer]] == []
+        assert [o.code for o in (await explain_job(lax, good)).reasons[printer]] == ["checking"]
         with pytest.raises(RuleError, match="being checked"):
-            await assign_job(lax, Caller("ana", Role.OPERATOR), job_id, printer, "")
+            await assign_job(lax, Caller("ana", Role.OPERATOR), good, printer, "")
         assert await judge_once(lax, leads, new_only=True) == 0
         assert await judge_once(lax, leads) > 0
         assert printer in (await explain_job(lax, job_id)).eligible
