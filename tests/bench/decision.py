@@ -100,7 +100,7 @@ async def _looked_at(jobs: int, printers: int) -> None:
                 await tx.put_artifact(Artifact(SHA, 10, "gcode", "cube.gcode", 1, 61.5))
                 await tx.put_agent(Agent("a1", 1, connection_epoch=3, reachable=True))
                 for job in _jobs(jobs):
-                    await tx.add_job(job)
+                    await tx.add_jobs([job])
                 for printer in _printers(printers):
                     await tx.add_printer(printer)
             took = min([await _look_and_choose(store) for _ in range(3)])

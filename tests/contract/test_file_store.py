@@ -213,7 +213,7 @@ async def test_what_needs_a_file(store: Store) -> None:
     async with store.write("slice") as tx:
         await tx.add_slicing(a_slicing(model, SlicingState.RUNNING))
         await tx.add_slicing(a_slicing(model, SlicingState.DONE, result))
-        await tx.add_job(job)
+        await tx.add_jobs([job])
         assert [task.slicing_id for task in await tx.slicings_to(result)] == ["s-done"]
     assert await needs(store, model) == [FileNeed("job", "j2"), FileNeed("slicing", "s-running")]
     assert await needs(store, result) == [FileNeed("job", "j2")]
@@ -256,7 +256,7 @@ async def test_a_new_job_and_a_delete_wait_for_each_other(postgresql: SqlStore) 
             assert await tx.hold_artifact(sha256)
             held.set()
             await go_on.wait()
-            await tx.add_job(a_job("j2", artifact_sha256=sha256))
+            await tx.add_jobs([a_job("j2", artifact_sha256=sha256)])
 
     async def deleting(sha256: str) -> list[FileNeed]:
         async with postgresql.write("delete") as tx:

@@ -156,8 +156,8 @@ async def test_workers_are_known_by_when_they_were_seen(store: Store) -> None:
 async def test_open_jobs_of_models_are_found(store: Store) -> None:
     await furnish(store)
     async with store.write("jobs") as tx:
-        await tx.add_job(a_job("m1", needs_slicing=True, prepared=False, profile="draft"))
-        await tx.add_job(a_job("m2", needs_slicing=True, ended_at=5))
+        await tx.add_jobs([a_job("m1", needs_slicing=True, prepared=False, profile="draft")])
+        await tx.add_jobs([a_job("m2", needs_slicing=True, ended_at=5)])
         assert [(job.job_id, job.profile, job.prepared) for job in await tx.open_model_jobs()] == [
             ("m1", "draft", False)
         ]

@@ -264,7 +264,7 @@ async def test_the_same_id_is_given_once(store: Store) -> None:
     await furnish(store)
     with pytest.raises(AlreadyExists):
         async with store.write("again") as tx:
-            await tx.add_job(a_job(name="other"))
+            await tx.add_jobs([a_job(name="other")])
     with pytest.raises(AlreadyExists):
         async with store.write("again") as tx:
             await tx.add_printer(a_printer(name="other"))

@@ -159,7 +159,7 @@ async def test_jobs_are_listed_newest_first_in_pages_by_filter(store: Store) -> 
             job = a_job(
                 f"j{number}", created_at=1_000 * SECOND + number // 2, state=state, ended_at=ended, client=client
             )
-            await tx.add_job(replace(job, name=f"Part_{number}%"))
+            await tx.add_jobs([replace(job, name=f"Part_{number}%")])
     async with store.read() as look:
         every = await _pages(look, JobFilter(limit=3))
         assert every == ["j7", "j6", "j5", "j4", "j3", "j2", "j1"]
@@ -186,7 +186,7 @@ async def test_the_most_urgent_waiting_jobs_of_each_kind(store: Store) -> None:
             "exhausted": {"priority": 99, "failed_runs": 4},
             "done": {"priority": 99, "good_parts": 1, "pending_parts": 3},
         }.items():
-            await tx.add_job(a_job(name, **changes))
+            await tx.add_jobs([a_job(name, **changes)])
     async with store.read() as look:
         assert {job.job_id for job in await look.waiting_jobs(2)} == {"old", "soon", "picky"}
         assert {job.job_id for job in await look.waiting_jobs(9)} == {"old", "soon", "late", "j1", "picky"}
@@ -199,8 +199,8 @@ async def test_jobs_of_a_file_that_was_refused_are_a_kind_of_their_own(store: St
     async with store.write("jobs") as tx:
         await tx.put_artifact(Artifact(other, 1, "gcode", "other", 1))
         for number in range(3):
-            await tx.add_job(a_job(f"bad{number}", priority=50))
-        await tx.add_job(a_job("good", artifact_sha256=other))
+            await tx.add_jobs([a_job(f"bad{number}", priority=50)])
+        await tx.add_jobs([a_job("good", artifact_sha256=other)])
     async with store.read() as look:
         assert "good" not in {job.job_id for job in await look.waiting_jobs(2)}
         assert "good" in {job.job_id for job in await look.waiting_jobs(2, {SHA})}
@@ -256,7 +256,7 @@ async def test_runs_are_listed_by_filter_and_by_time(store: Store) -> None:
 async def test_runs_of_jobs_come_oldest_first(store: Store) -> None:
     await furnish(store, a_printer("p1"), a_printer("p2"), a_printer("p3"))
     async with store.write("more") as tx:
-        await tx.add_job(a_job("j2"))
+        await tx.add_jobs([a_job("j2")])
     await offer(store, a_run("r3", created_at=20))
     await offer(store, a_run("r2", printer_id="p2", created_at=10))
     await offer(store, a_run("r1", printer_id="p3", job_id="j2", created_at=20))

@@ -296,7 +296,7 @@ async def test_an_event_that_commits_late_is_placed_behind_and_never_lost(postgr
 async def test_of_two_in_a_ring_one_begins_again(postgresql: SqlStore) -> None:
     await furnish(postgresql)
     async with postgresql.write("more") as tx:
-        await tx.add_job(a_job("j2"))
+        await tx.add_jobs([a_job("j2")])
     both = asyncio.Barrier(2)
 
     async def lock(first: str, second: str) -> str:
@@ -348,3 +348,20 @@ async def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path) -> Non
         async with store.write("nothing"):
             pass
     await store.close()
+
+
+async def test_a_look_that_is_cancelled_anywhere_leaves_a_connection_that_writes(postgresql: SqlStore) -> None:
+    await furnish(postgresql)
+
+    async def look() -> None:
+        async with postgresql.read() as seen:
+            await seen.job("j1")
+
+    for milliseconds in range(12):
+        task = asyncio.create_task(look())
+        await asyncio.wait([task], timeout=milliseconds / 4_000)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        async with postgresql.write("after") as tx:
+            assert await tx.lock_job("j1") is not None

@@ -7,7 +7,7 @@ the commit of a named transaction.
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -154,8 +154,9 @@ class MemoryWriting(MemoryReading):
         run = self._t.runs.get(run_id)
         return Slice(self._t.jobs[run.job_id], run, self._t.printers[run.printer_id]) if run else None
 
-    async def add_job(self, job: Job) -> None:
-        self._add(self._t.jobs, job.job_id, job)
+    async def add_jobs(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._add(self._t.jobs, job.job_id, job)
 
     async def add_offer(self, before: Job, printer: Printer, after: Slice) -> None:
         self._add(self._t.runs, after.run.run_id, after.run)
@@ -283,6 +284,13 @@ class MemoryWriting(MemoryReading):
 
     async def remember(self, client: str, key: str, answer: Remembered) -> None:
         self._add(self._t.remembered, (client, key), (answer, self.now))
+
+    async def remember_all(self, answers: Mapping[tuple[str, str], Remembered]) -> None:
+        for (client, key), answer in answers.items():
+            await self.remember(client, key, answer)
+
+    async def all_remembered(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Remembered]:
+        return {key: self._t.remembered[key][0] for key in keys if key in self._t.remembered}
 
     async def remembered(self, client: str, key: str) -> Remembered | None:
         found = self._t.remembered.get((client, key))

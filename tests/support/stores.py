@@ -113,7 +113,7 @@ async def furnish(store: Store, *printers: Printer) -> None:
     async with store.write("furnish") as tx:
         await tx.put_artifact(Artifact(SHA, 10, "gcode", "cube.gcode", 1, 61.5))
         await tx.put_agent(Agent("a1", 1, connection_epoch=3, reachable=True))
-        await tx.add_job(a_job())
+        await tx.add_jobs([a_job()])
         for printer in printers or (a_printer(),):
             await tx.add_printer(printer)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 TRUST_DOMAIN = "farm"
+# Certificates of which it is known whose they are.
+_REMEMBERED = 2_048
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -72,12 +75,18 @@ def from_certificate(certificate: x509.Certificate) -> Identity:
 
 def from_context(context: grpc.aio.ServicerContext[Any, Any]) -> Identity | None:
     """The peer of a call, or None without a certificate of this farm. TLS has checked the chain before."""
-    from cryptography import x509
-
     pem = context.auth_context().get("x509_pem_cert")
     if not pem:
         return None
+    return _of_pem(next(iter(pem)))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_pem(pem: bytes) -> Identity | None:
+    """Read once for all calls of a connection: to parse a certificate costs as much as to answer a small call."""
+    from cryptography import x509
+
     try:
-        return from_certificate(x509.load_pem_x509_certificate(next(iter(pem))))
+        return from_certificate(x509.load_pem_x509_certificate(pem))
     except ValueError:
         return None

@@ -126,7 +126,9 @@ async def printing(plane: Plane, epoch: int = 1) -> Run:
 
     async with plane.farm.store.write("test") as tx:
         await tx.put_artifact(Artifact("a" * 64, 1, "gcode", "n", 1))
-        await tx.add_job(Job("j1", "n", "c", "a" * 64, 1, 1, 0, None, Requirements(), 3, None, 1, 1, JobState.QUEUED))
+        await tx.add_jobs(
+            [Job("j1", "n", "c", "a" * 64, 1, 1, 0, None, Requirements(), 3, None, 1, 1, JobState.QUEUED)]
+        )
         job, printer = await tx.lock_job("j1"), await tx.lock_printer("p1")
         assert job is not None
         assert printer is not None

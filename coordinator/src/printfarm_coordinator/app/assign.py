@@ -35,6 +35,8 @@ class AssignFigures:
 
 async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
     """One decision over all waiting jobs and open printers. Nothing while the brake is on (I19) or another leads (I20)."""
+    if not farm.hints.sessions():
+        return []
     async with farm.store.read() as look:
         if farm.vigilance.brake.is_on(look.now):
             return []

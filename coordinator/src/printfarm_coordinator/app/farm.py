@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -14,6 +14,7 @@ from .frames import Frames
 from .ports import Blobs, Bus, Ids, Role, StaleWrite, Store, Writing
 from .roster import Roster
 from .telemetry import Latest
+from .together import Together
 
 _LOG = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -157,6 +158,7 @@ class Farm:
     currency: str = ""
     # Which findings of print files people may overrule. None: files are not looked at; for what has no files.
     safety: Policy | None = None
+    submissions: Together[Any, Any] = field(default_factory=Together)
     # Ids of keys used since the janitor last wrote that down.
     key_uses: set[str] = field(default_factory=set)
 

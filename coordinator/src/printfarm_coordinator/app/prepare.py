@@ -1,6 +1,7 @@
 """Sees to it that jobs of models get their print files. Woken by events; a slow tick is only the safety net."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -18,17 +19,25 @@ from .workshop import workshop_for
 
 _LOG = structlog.get_logger(__name__)
 TICK_SECONDS = 5.0
-# So many rounds at most follow one another; a farm without models pays for one short query in each.
-_PAUSE_SECONDS = 0.05
+# A round gathers hints first: what they tell of is assigned meanwhile, and a farm without models pays for one short look.
+_GATHER_SECONDS = 0.05
+_AFTER_FAILURE_SECONDS = 1.0
 
 
 async def prepare_once(farm: Farm, leadership: Leadership) -> int:
     """One look over all jobs of models; returns how many were changed. Nothing where another leads (I20)."""
-    await _end_lapsed(farm, leadership)
     async with farm.store.read() as look:
+        running = await look.running_slicings()
         jobs = [job for job in await look.open_model_jobs() if parts_owed(job)]
-        if not jobs:
-            return 0
+        now = look.now
+    for task in running:
+        if lapsed(task, now) != task:
+            await _end(farm, leadership, task)
+    return await _prepare(farm, leadership, jobs) if jobs else 0
+
+
+async def _prepare(farm: Farm, leadership: Leadership, jobs: Sequence[Job]) -> int:
+    async with farm.store.read() as look:
         workshop = await workshop_for(look, jobs)
         candidates: list[Candidate] = await look.candidates()
         plans = [(job, workshop.plan(job, candidates, look.now)) for job in jobs]
@@ -82,13 +91,6 @@ async def order_slicing(tx: Writing, slicing_id: str, key: SlicingKey, setup: Se
         await tx.save_slicing(known, tried_again(known, tx.now))
 
 
-async def _end_lapsed(farm: Farm, leadership: Leadership) -> None:
-    async with farm.store.read() as look:
-        silent = [task for task in await look.running_slicings() if lapsed(task, look.now) != task]
-    for task in silent:
-        await _end(farm, leadership, task)
-
-
 async def _end(farm: Farm, leadership: Leadership, seen: Slicing) -> None:
     async def work(tx: Writing) -> None:
         if not await leadership.confirm(tx):
@@ -108,12 +110,11 @@ async def prepare_for_ever(farm: Farm, leadership: Leadership) -> None:
                 await farm.hints.prepare.wait()
         except TimeoutError:
             pass
+        await asyncio.sleep(_GATHER_SECONDS)
         farm.hints.prepare.clear()
-        pause = _PAUSE_SECONDS
         try:
             if leadership.leads:
                 await prepare_once(farm, leadership)
         except DatabaseUnavailable as error:
             _LOG.warning("nothing prepared: the database does not answer", why=str(error))
-            pause = 1.0
-        await asyncio.sleep(pause)
+            await asyncio.sleep(_AFTER_FAILURE_SECONDS)

@@ -1,9 +1,11 @@
 """Accepting a job: durable, and exactly once per idempotency key (I7, I8)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from ..domain.errors import Invalid, RuleError
+from ..domain.events import DomainEvent
 from ..domain.file_asks import FileAsks
 from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORITY_RANGE, Job, JobState, Requirements
 from ..domain.safety_policy import Policy, judged
@@ -82,35 +84,39 @@ def check_requirements(wanted: Requirements) -> None:
         raise Invalid("requirements", f"each tag and printer must be 1 to {LONGEST_WORD} characters")
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An order of a client, with the id that its job gets."""
+
+    job_id: str
+    client: str
+    order: JobOrder
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Keys are each client's own."""
+        return self.client, self.order.idempotency_key
+
+
 async def submit(farm: Farm, caller: Caller, order: JobOrder) -> Receipt:
     """The job, durable. The same key with the same digest answers the first job again.
 
+    Orders that come while others are being committed share the next transaction.
     Raises Invalid, or RuleError ARTIFACT_NOT_FOUND, IDEMPOTENCY_MISMATCH, UNSAFE_FILE.
     """
     check_order(order)
-    job_id = farm.ids.new()
 
-    async def work(tx: Writing) -> Receipt:
-        if order.idempotency_key and (known := await tx.remembered(caller.name, order.idempotency_key)):
-            return await _repeat(tx, order, known)
-        artifact = await tx.hold_artifact(order.artifact_sha256) or await _no_artifact(tx, order.artifact_sha256)
-        await check_slicing(tx, order, artifact)
-        refuse_unsafe(farm, artifact.inspection)
-        job = job_of(order, artifact, job_id, caller.name, tx.now, farm.safety)
-        if order.idempotency_key:
-            await tx.remember(caller.name, order.idempotency_key, Remembered(order.digest, job_id))
-        await tx.add_job(job)
-        events = [job_event(job, caller.name, "received")]
-        if job.requirements.file.waits_for:
-            events.append(job_event(job, caller.name, "needs_override"))
-        await tx.append_events(events)
-        return Receipt(job, artifact, repeated=False)
+    async def serve(group: Sequence[Submission]) -> list[Receipt | Exception]:
+        async def work(tx: Writing) -> list[Receipt | Exception]:
+            return await _accept(farm, tx, group)
 
-    try:
-        receipt = await transact(farm, "submit", work, caller.request_id)
-    except AlreadyExists:
-        # Another request of the same key committed between our look and our write.
-        receipt = await transact(farm, "submit", work, caller.request_id)
+        try:
+            return await transact(farm, "submit", work)
+        except AlreadyExists:
+            # Another coordinator committed one of the keys between our look and our write.
+            return await transact(farm, "submit", work)
+
+    receipt: Receipt = await farm.submissions.ask(Submission(farm.ids.new(), caller.name, order), serve)
     farm.hints.job_changed()
     if not receipt.job.prepared:
         farm.hints.judge.set()
@@ -126,6 +132,53 @@ async def _no_artifact(look: Reading, sha256: str) -> NoReturn:
 async def stored_file(look: Reading, sha256: str) -> Artifact:
     """Raises RuleError ARTIFACT_NOT_FOUND."""
     return await look.artifact(sha256) or await _no_artifact(look, sha256)
+
+
+async def _accept(farm: Farm, tx: Writing, group: Sequence[Submission]) -> list[Receipt | Exception]:
+    """For each in order its receipt, or what is wrong with it. Nothing is written for what is wrong."""
+    known = await tx.all_remembered([each.key for each in group if each.order.idempotency_key])
+    # In one order, as every group's, so that two transactions never wait for each other in a ring.
+    files = {
+        sha256: await tx.hold_artifact(sha256) for sha256 in sorted({each.order.artifact_sha256 for each in group})
+    }
+    answers: list[Receipt | Exception] = []
+    made: dict[str, Job] = {}
+    for each in group:
+        try:
+            answers.append(await _answer(farm, tx, each, files, known, made))
+        except RuleError as error:
+            answers.append(error)
+    await tx.add_jobs(list(made.values()))
+    await tx.remember_all({key: known[key] for key in known if known[key].subject_id in made})
+    await tx.append_events([event for job in made.values() for event in _news(job)])
+    return answers
+
+
+def _news(job: Job) -> list[DomainEvent]:
+    received = job_event(job, job.client, "received")
+    waits = job.requirements.file.waits_for
+    return [received, job_event(job, job.client, "needs_override")] if waits else [received]
+
+
+async def _answer(
+    farm: Farm,
+    tx: Writing,
+    asked: Submission,
+    files: Mapping[str, Artifact | None],
+    known: dict[tuple[str, str], Remembered],
+    made: dict[str, Job],
+) -> Receipt:
+    """Adds a new job to ``made``, and its key to what is ``known``."""
+    order = asked.order
+    if order.idempotency_key and (before := known.get(asked.key)):
+        return await _repeat(tx, order, before, made)
+    artifact = files[order.artifact_sha256] or await _no_artifact(tx, order.artifact_sha256)
+    await check_slicing(tx, order, artifact)
+    refuse_unsafe(farm, artifact.inspection)
+    job = made[asked.job_id] = job_of(order, artifact, asked.job_id, asked.client, tx.now, farm.safety)
+    if order.idempotency_key:
+        known[asked.key] = Remembered(order.digest, asked.job_id)
+    return Receipt(job, artifact, repeated=False)
 
 
 def job_of(
@@ -173,10 +226,10 @@ async def check_slicing(look: Reading, order: JobOrder, artifact: Artifact) -> N
         raise Invalid("profile", f"there is no quality profile {order.profile[:80]}: see /api/v1/profiles")
 
 
-async def _repeat(tx: Writing, order: JobOrder, known: Remembered) -> Receipt:
+async def _repeat(tx: Writing, order: JobOrder, known: Remembered, made: Mapping[str, Job]) -> Receipt:
     if known.body_sha256 != order.digest:
         raise RuleError("IDEMPOTENCY_MISMATCH", "the key was used for another request", field="idempotency_key")
-    job = await tx.job(known.subject_id)
+    job = made.get(known.subject_id) or await tx.job(known.subject_id)
     if job is None:
         raise RuleError("NOT_FOUND", f"job {known.subject_id} is gone")
     return Receipt(job, None, repeated=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,12 @@ _LOCKED = _ARTIFACT.where(tables.artifact.c.sha256 == sa.bindparam("key")).with_
 _ACTIVE_RUN = [state.value for state in ACTIVE]
 _BETWEEN = "|"
 _MOST_NEEDS = 20
+
+
+@cache
+def _kept(dialect: Any) -> Any:
+    """An artifact, unless it is there."""
+    return dialect.insert(tables.artifact).on_conflict_do_nothing()
 
 
 def artifact_from(row: Row) -> Artifact:
@@ -68,7 +75,7 @@ class SqlFileReading(SqlLook):
     """The looks of ``FileReading``."""
 
     async def artifact(self, sha256: str) -> Artifact | None:
-        row = await self._one(_ONE, {"key": sha256})
+        row = await self._hot_one(_ONE, {"key": sha256})
         return artifact_from(row) if row else None
 
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
@@ -142,11 +149,11 @@ class SqlFileWriting(SqlFileReading, SqlChange):
     """The changes of ``FileWriting``."""
 
     async def hold_artifact(self, sha256: str) -> Artifact | None:
-        row = await self._one(_HELD, {"key": sha256})
+        row = await self._hot_one(_HELD, {"key": sha256})
         return artifact_from(row) if row else None
 
     async def lock_artifact(self, sha256: str) -> Artifact | None:
-        row = await self._one(_LOCKED, {"key": sha256})
+        row = await self._hot_one(_LOCKED, {"key": sha256})
         return artifact_from(row) if row else None
 
     async def delete_artifact(self, sha256: str) -> None:
@@ -163,8 +170,7 @@ class SqlFileWriting(SqlFileReading, SqlChange):
         await self._connection.execute(sa.update(table).where(table.c.sha256 == sha256).values(values))
 
     async def put_artifact(self, artifact: Artifact) -> None:
-        insert = self._dialect.insert(tables.artifact).values(artifact_row(artifact))
-        await self._connection.execute(insert.on_conflict_do_nothing())
+        await self._hot_change(_kept(self._dialect), artifact_row(artifact))
 
     async def put_file_facts(self, found: StoredFacts) -> None:
         artifact, table = tables.artifact, tables.file_facts

@@ -29,6 +29,8 @@ from .statements import by_key
 
 # The cursor that says up to which position events are no longer kept.
 FORGOTTEN = "forgotten"
+# So many rows are read without going to another thread.
+_FEW = 500
 _ACTIVE = [state.value for state in ACTIVE]
 _AGENT = tables.agent.c
 _CANDIDATES = sa.select(
@@ -45,17 +47,15 @@ _CANDIDATES = sa.select(
 _JOB, _RUN, _PRINTER, _AGENT_ROW = map(by_key, (tables.job, tables.run, tables.printer, tables.agent))
 
 
-def _waiting() -> sa.Select[Any]:
+def _waiting(*, picky: bool) -> sa.Select[Any]:
     """Jobs that owe parts (``domain.job.parts_owed``) and their places, the most urgent of a kind first."""
     job = tables.job.c
     urgency = (job.priority.desc(), job.due_at.is_(None), job.due_at, job.created_at, job.job_id)
     # As ``domain.assignment.kind_of``: what fits is looked at once for each kind.
-    picky: sa.BindParameter[list[str]] = sa.bindparam("picky", expanding=True)
-    model = sa.case(
-        (job.needs_slicing, job.artifact_sha256 + job.profile),
-        (job.artifact_sha256.in_(picky), job.artifact_sha256),
-        else_="",
-    )
+    kinds: list[tuple[Any, Any]] = [(job.needs_slicing, job.artifact_sha256 + job.profile)]
+    if picky:
+        kinds.append((job.artifact_sha256.in_(sa.bindparam("picky", expanding=True)), job.artifact_sha256))
+    model = sa.case(*kinds, else_="")
     kind = (sa.cast(job.requirements, sa.Text), model, job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer))
     place = sa.func.row_number().over(partition_by=kind, order_by=urgency)
     owes = (
@@ -70,14 +70,48 @@ def _waiting() -> sa.Select[Any]:
     return sa.select(ranked).where(ranked.c.place <= sa.bindparam("each"))
 
 
-_WAITING = _waiting()
+_WAITING, _WAITING_AND_PICKY = _waiting(picky=False), _waiting(picky=True)
+
+
+def _refused_files() -> sa.Select[Any]:
+    run, job = tables.run.c, tables.job.c
+    file = sa.func.coalesce(sa.func.nullif(run.artifact_sha256, ""), job.artifact_sha256).label("file")
+    query = sa.select(file, run.printer_id, run.reason).join(tables.job, job.job_id == run.job_id)
+    # The literal, as the index has it.
+    refused = sa.literal_column("run.reason_code") == sa.literal_column(f"'{REFUSED_FILE}'")
+    is_late = run.ended_at > sa.bindparam("since", type_=sa.BigInteger)
+    return query.where(refused, run.state == RunState.FENCED.value, is_late).order_by(run.ended_at)
+
+
+_RUN_TABLE = tables.run.c
+_REFUSED_FILES = _refused_files()
+_RUNS_OF_JOB = (
+    sa.select(tables.run)
+    .where(_RUN_TABLE.job_id == sa.bindparam("job"))
+    .order_by(_RUN_TABLE.created_at, _RUN_TABLE.run_id)
+)
+_EVERY_CANDIDATE = _CANDIDATES.order_by(tables.printer.c.printer_id)
+_CANDIDATE = _CANDIDATES.where(tables.printer.c.printer_id == sa.bindparam("key"))
+_PRINTERS_OF = (
+    sa.select(tables.printer)
+    .where(tables.printer.c.agent_id == sa.bindparam("agent"))
+    .order_by(tables.printer.c.printer_id)
+)
+_OPEN_MODEL_JOBS = sa.select(tables.job).where(tables.job.c.ended_at.is_(None), tables.job.c.needs_slicing)
+_EVENTS_AFTER = (
+    sa.select(tables.event)
+    .where(tables.event.c.position > sa.bindparam("after"))
+    .order_by(tables.event.c.position)
+    .limit(sa.bindparam("most"))
+)
+_LAST_POSITION = sa.select(sa.func.coalesce(sa.func.max(tables.event.c.position), 0).label("last"))
 
 
 class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingReading):
     """The ``Reading`` port on one connection inside one transaction."""
 
     async def job(self, job_id: str) -> Job | None:
-        row = await self._one(_JOB, {"key": job_id})
+        row = await self._hot_one(_JOB, {"key": job_id})
         return rows.job_from(row) if row else None
 
     async def jobs(self, wanted: JobFilter) -> list[Job]:
@@ -98,25 +132,23 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
         return [rows.job_from(row) for row in await self._all(query)]
 
     async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:
-        found = await self._all(_WAITING, {"each": each, "picky": sorted(picky)})
+        if picky:
+            found = await self._all(_WAITING_AND_PICKY, {"each": each, "picky": sorted(picky)})
+        else:
+            found = await self._hot_all(_WAITING, {"each": each}, is_far=True)
         return [rows.job_from(row) for row in found]
 
     async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
-        run, job = tables.run.c, tables.job.c
-        file = sa.func.coalesce(sa.func.nullif(run.artifact_sha256, ""), job.artifact_sha256).label("file")
-        query = sa.select(file, run.printer_id, run.reason).join(tables.job, job.job_id == run.job_id)
-        # The literal, as the index has it.
-        refused = sa.literal_column("run.reason_code") == sa.literal_column(f"'{REFUSED_FILE}'")
-        query = query.where(refused, run.state == RunState.FENCED.value, run.ended_at > since).order_by(run.ended_at)
-        return {(row["file"], row["printer_id"]): row["reason"] for row in await self._all(query)}
+        return {
+            (row["file"], row["printer_id"]): row["reason"]
+            for row in await self._hot_all(_REFUSED_FILES, {"since": since})
+        }
 
     async def open_model_jobs(self) -> list[Job]:
-        table = tables.job.c
-        query = sa.select(tables.job).where(table.ended_at.is_(None), table.needs_slicing)
-        return [rows.job_from(row) for row in await self._all(query)]
+        return [rows.job_from(row) for row in await self._hot_all(_OPEN_MODEL_JOBS, is_far=True)]
 
     async def run(self, run_id: str) -> Run | None:
-        row = await self._one(_RUN, {"key": run_id})
+        row = await self._hot_one(_RUN, {"key": run_id})
         return rows.run_from(row) if row else None
 
     async def runs(self, wanted: RunFilter) -> list[Run]:
@@ -133,6 +165,8 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
         return [rows.run_from(row) for row in await self._all(query)]
 
     async def runs_of_jobs(self, job_ids: Sequence[str]) -> list[Run]:
+        if len(job_ids) == 1:
+            return [rows.run_from(row) for row in await self._hot_all(_RUNS_OF_JOB, {"job": job_ids[0]})]
         table = tables.run.c
         query = sa.select(tables.run).where(table.job_id.in_(job_ids)).order_by(table.created_at, table.run_id)
         return [rows.run_from(row) for row in await self._all(query)]
@@ -150,24 +184,24 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
         return [rows.run_from(row) for row in await self._all(query)]
 
     async def printer(self, printer_id: str) -> Printer | None:
-        row = await self._one(_PRINTER, {"key": printer_id})
+        row = await self._hot_one(_PRINTER, {"key": printer_id})
         return rows.printer_from(row) if row else None
 
     async def printers(self, agent_id: str = "") -> list[Printer]:
-        query = sa.select(tables.printer).order_by(tables.printer.c.printer_id)
         if agent_id:
-            query = query.where(tables.printer.c.agent_id == agent_id)
+            return [rows.printer_from(row) for row in await self._hot_all(_PRINTERS_OF, {"agent": agent_id})]
+        query = sa.select(tables.printer).order_by(tables.printer.c.printer_id)
         return [rows.printer_from(row) for row in await self._all(query)]
 
     async def candidates(self) -> list[Candidate]:
-        return [_candidate(row) for row in await self._all(_CANDIDATES.order_by(tables.printer.c.printer_id))]
+        return [_candidate(row) for row in await self._hot_all(_EVERY_CANDIDATE)]
 
     async def candidate(self, printer_id: str) -> Candidate | None:
-        row = await self._one(_CANDIDATES.where(tables.printer.c.printer_id == printer_id))
+        row = await self._hot_one(_CANDIDATE, {"key": printer_id})
         return _candidate(row) if row else None
 
     async def agent(self, agent_id: str) -> Agent | None:
-        row = await self._one(_AGENT_ROW, {"key": agent_id})
+        row = await self._hot_one(_AGENT_ROW, {"key": agent_id})
         return rows.agent_from(row) if row else None
 
     async def agents(self) -> list[Agent]:
@@ -176,13 +210,12 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
         ]
 
     async def events(self, after: int, limit: int) -> list[StoredEvent]:
-        table = tables.event.c
-        query = sa.select(tables.event).where(table.position > after).order_by(table.position).limit(limit)
-        return [rows.event_from(row) for row in await self._all(query)]
+        found = await self._hot_all(_EVENTS_AFTER, {"after": after, "most": limit}, is_far=limit > _FEW)
+        return [rows.event_from(row) for row in found]
 
     async def last_position(self) -> int:
-        query = sa.select(sa.func.coalesce(sa.func.max(tables.event.c.position), 0))
-        return int((await self._connection.execute(query)).scalar_one())
+        row = await self._hot_one(_LAST_POSITION, {})
+        return int(row["last"]) if row else 0
 
     async def forgotten_position(self) -> int:
         row = await self._one(sa.select(tables.cursor.c.position).where(tables.cursor.c.name == FORGOTTEN))

@@ -13,6 +13,9 @@ from . import rows, tables
 from .statements import SqlChange, SqlLook
 
 _KEY = tuple(f.name for f in fields(SlicingKey))
+_RUNNING = sa.select(tables.slicing).where(
+    tables.slicing.c.ended_at.is_(None), tables.slicing.c.state == SlicingState.RUNNING.value
+)
 
 
 def profile_row(profile: Profile) -> dict[str, Any]:
@@ -71,9 +74,7 @@ class SqlSlicingReading(SqlLook):
         )
 
     async def running_slicings(self) -> list[Slicing]:
-        table = tables.slicing.c
-        running = table.ended_at.is_(None) & (table.state == SlicingState.RUNNING.value)
-        return await self._slicings(sa.select(tables.slicing).where(running))
+        return [slicing_from(row) for row in await self._hot_all(_RUNNING)]
 
     async def slicer_workers(self, since: int) -> list[SlicerWorker]:
         table = tables.slicer_worker.c

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...app.ports import AlreadyExists, StaleWrite
+from .hot import Driver, RowTaken, Values, prepared
 from .rows import Row
 
 # Statements are made once where they can be: to build one costs more than to run it.
@@ -42,9 +42,23 @@ def _put(dialect: Any, table: sa.Table, columns: tuple[str, ...]) -> Any:
 class SqlLook:
     """One connection inside one transaction. ``now``: the database's clock at its beginning, in microseconds."""
 
-    def __init__(self, connection: AsyncConnection, now: int) -> None:
+    def __init__(self, connection: AsyncConnection, driver: Driver, now: int) -> None:
         self._connection = connection
+        self._driver = driver
         self.now = now
+
+    async def _hot_one(self, query: sa.Select[Any], values: Values) -> Row | None:
+        """Of a query that is made once; ``values`` are its parameters. The row, or None."""
+        found = await self._hot_all(query, values)
+        return found[0] if found else None
+
+    async def _hot_all(
+        self, query: sa.Select[Any], values: Values | None = None, *, is_far: bool = False
+    ) -> Sequence[Row]:
+        """As ``_hot_one``. ``is_far``: it may read more than some rows."""
+        made = prepared(query, self._connection.dialect)
+        found = await self._driver.rows(made.text, made.parameters(values or {}), is_far=is_far)
+        return [made.row(each) for each in found]
 
     async def _one(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> Row | None:
         row: Row | None = (await self._connection.execute(query, values)).mappings().one_or_none()
@@ -66,20 +80,40 @@ class SqlChange(SqlLook):
     async def _save(self, table: sa.Table, key: str, values: dict[str, Any], version: int, **more: Any) -> None:
         """``more``: columns that must still be so, beside the version."""
         before = {_BEFORE + name: value for name, value in (more | {"version": version, "key": key}).items()}
-        changed = _changed(table, tuple(sorted(more)))
-        try:
-            result = await self._connection.execute(changed, values | {"version": version + 1} | before)
-        except IntegrityError as error:
-            raise AlreadyExists(f"{table.name}: {error.orig}") from error
-        if result.rowcount != 1:
+        changed = await self._hot_change(
+            _changed(table, tuple(sorted(more))), values | {"version": version + 1}, before
+        )
+        if changed != 1:
             raise StaleWrite(f"{table.name} was changed since version {version}")
 
     async def _insert(self, table: sa.Table, values: dict[str, Any]) -> None:
-        try:
-            await self._connection.execute(_inserted(table), values)
-        except IntegrityError as error:
-            raise AlreadyExists(f"{table.name}: {error.orig}") from error
+        await self._hot_change(_inserted(table), values)
+
+    async def _insert_all(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Rows of the same columns."""
+        await self._hot_change_all(_inserted(table), rows)
 
     async def _put(self, table: sa.Table, values: dict[str, Any]) -> None:
         """Inserts, or replaces the row of the same primary key."""
-        await self._connection.execute(_put(self._dialect, table, tuple(values)), values)
+        await self._hot_change(_put(self._dialect, table, tuple(values)), values)
+
+    async def _hot_change(self, statement: Any, values: dict[str, Any], more: Values | None = None) -> int:
+        """How many rows a statement that is made once changed. ``values`` are what it sets, ``more`` what else it names."""
+        made = prepared(statement, self._connection.dialect, tuple(values))
+        try:
+            return await self._driver.change(made.text, made.parameters({**values, **more} if more else values))
+        except RowTaken as error:
+            raise AlreadyExists(str(error)) from error
+
+    async def _hot_change_all(
+        self, statement: Any, rows: Sequence[dict[str, Any]], more: Sequence[Values] = ()
+    ) -> None:
+        """As ``_hot_change``, for each."""
+        if not rows:
+            return
+        made = prepared(statement, self._connection.dialect, tuple(rows[0]))
+        each = [made.parameters({**row, **named}) for row, named in zip(rows, more or ({},) * len(rows), strict=True)]
+        try:
+            await self._driver.change_many(made.text, each)
+        except RowTaken as error:
+            raise AlreadyExists(str(error)) from error

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from ...app.ports import (
     Agent,
+    AlreadyExists,
     ApiKey,
     EnrollmentToken,
     Remembered,
@@ -51,6 +51,29 @@ _LOCK_JOB, _LOCK_RUN, _LOCK_PRINTER, _LOCK_AGENT = (
 )
 _ADVANCE = sa.update(tables.agent).where(tables.agent.c.agent_id == sa.bindparam("key"))
 _APPEND_EVENT = _appended()
+_LAST_AUDIT = sa.select(tables.audit.c.sequence, tables.audit.c.hash).order_by(tables.audit.c.sequence.desc()).limit(1)
+_UNPOSITIONED = (
+    sa.select(tables.event)
+    .where(tables.event.c.position.is_(None))
+    .order_by(tables.event.c.event_id)
+    .limit(sa.bindparam("most"))
+)
+_POSITION = sa.update(tables.event).where(tables.event.c.event_id == sa.bindparam("id"))
+_SERIALISE = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("lock", type_=sa.BigInteger)).label("locked"))
+_CURSOR = sa.select(tables.cursor.c.position).where(tables.cursor.c.name == sa.bindparam("name")).with_for_update()
+_REMEMBERED = sa.select(tables.idempotency.c.body_sha256, tables.idempotency.c.subject_id).where(
+    tables.idempotency.c.client == sa.bindparam("client"), tables.idempotency.c.key == sa.bindparam("key")
+)
+_TERM = (
+    sa.select(tables.leadership.c.term)
+    .where(
+        tables.leadership.c.id == 1,
+        tables.leadership.c.holder == sa.bindparam("holder"),
+        tables.leadership.c.term == sa.bindparam("term"),
+        tables.leadership.c.expires_at > sa.bindparam("now"),
+    )
+    .with_for_update(read=True)
+)
 
 
 class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, SqlSlicingWriting):
@@ -59,11 +82,11 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
     request_id = ""
 
     async def lock_job(self, job_id: str) -> Job | None:
-        row = await self._one(_LOCK_JOB, {"key": job_id})
+        row = await self._hot_one(_LOCK_JOB, {"key": job_id})
         return rows.job_from(row) if row else None
 
     async def lock_printer(self, printer_id: str) -> Printer | None:
-        row = await self._one(_LOCK_PRINTER, {"key": printer_id})
+        row = await self._hot_one(_LOCK_PRINTER, {"key": printer_id})
         return rows.printer_from(row) if row else None
 
     async def lock_slice(self, run_id: str) -> Slice | None:
@@ -71,18 +94,18 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
         if seen is None:
             return None
         job = await self.lock_job(seen.job_id)
-        row = await self._one(_LOCK_RUN, {"key": run_id})
+        row = await self._hot_one(_LOCK_RUN, {"key": run_id})
         printer = await self.lock_printer(seen.printer_id)
         if job is None or row is None or printer is None:
             return None
         return Slice(job, rows.run_from(row), printer)
 
     async def lock_agent(self, agent_id: str) -> Agent | None:
-        row = await self._one(_LOCK_AGENT, {"key": agent_id})
+        row = await self._hot_one(_LOCK_AGENT, {"key": agent_id})
         return rows.agent_from(row) if row else None
 
-    async def add_job(self, job: Job) -> None:
-        await self._insert(tables.job, rows.job_row(job))
+    async def add_jobs(self, jobs: Sequence[Job]) -> None:
+        await self._insert_all(tables.job, [rows.job_row(job) for job in jobs])
 
     async def add_offer(self, before: Job, printer: Printer, after: Slice) -> None:
         await self._insert(tables.run, rows.run_row(after.run))
@@ -117,7 +140,7 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
         await self._put(tables.agent, asdict(agent))
 
     async def advance_agent(self, agent_id: str, last_applied_sequence: int) -> None:
-        await self._connection.execute(_ADVANCE, {"key": agent_id, "last_applied_sequence": last_applied_sequence})
+        await self._hot_change(_ADVANCE, {"last_applied_sequence": last_applied_sequence}, {"key": agent_id})
 
     async def extend_leases(self, leases: dict[str, int], until: int) -> None:
         table = tables.agent
@@ -131,49 +154,50 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
         await self._connection.execute(extended, parameters)
 
     async def append_events(self, events: Iterable[DomainEvent]) -> None:
+        told: list[dict[str, Any]] = []
+        subjects = []
         for event in events:
-            values = {
-                "type": event.type,
-                "subject_kind": event.subject_kind,
-                "subject_id": event.subject_id,
-                "actor": event.actor,
-                "data": dict(event.data),
-                "created_at": self.now,
-            }
-            of_subject = {"of_kind": event.subject_kind, "of_id": event.subject_id}
-            try:
-                await self._connection.execute(_APPEND_EVENT, values | of_subject)
-            except IntegrityError as error:
-                # Not every event's subject is locked by who tells of it: an alarm's is not.
-                raise StaleWrite(f"another event of {event.subject_kind} {event.subject_id} came first") from error
+            told.append(
+                {
+                    "type": event.type,
+                    "subject_kind": event.subject_kind,
+                    "subject_id": event.subject_id,
+                    "actor": event.actor,
+                    "data": dict(event.data),
+                    "created_at": self.now,
+                }
+            )
+            subjects.append({"of_kind": event.subject_kind, "of_id": event.subject_id})
+        try:
+            await self._hot_change_all(_APPEND_EVENT, told, subjects)
+        except AlreadyExists as error:
+            # Not every event's subject is locked by who tells of it: an alarm's is not.
+            raise StaleWrite(f"another event of the same subject came first: {error}") from error
 
     async def append_audit(self, entries: Iterable[AuditEntry]) -> None:
         todo = list(entries)
         if not todo:
             return
         await self._serialise(_AUDIT_LOCK)
-        table = tables.audit
-        last = await self._one(sa.select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1))
+        last = await self._hot_one(_LAST_AUDIT, {})
         sequence, chain = (last["sequence"], last["hash"]) if last else (0, "")
+        made = []
         for entry in todo:
             sequence += 1
             values = asdict(entry) | {"sequence": sequence, "created_at": self.now, "request_id": self.request_id}
             chain = audit_hash(chain, values)
-            await self._insert(table, values | {"hash": chain})
+            made.append(values | {"hash": chain})
+        await self._insert_all(tables.audit, made)
 
     async def position_events(self, limit: int) -> list[StoredEvent]:
         await self._serialise(_POSITION_LOCK)
-        table = tables.event
-        fresh = await self._all(
-            sa.select(table).where(table.c.position.is_(None)).order_by(table.c.event_id).limit(limit)
-        )
+        fresh = await self._hot_all(_UNPOSITIONED, {"most": limit})
         if not fresh:
             return []
         last = await self.last_position()
         numbered = [(row["event_id"], last + offset) for offset, row in enumerate(fresh, start=1)]
-        await self._connection.execute(
-            sa.update(table).where(table.c.event_id == sa.bindparam("id")).values(position=sa.bindparam("place")),
-            [{"id": event_id, "place": position} for event_id, position in numbered],
+        await self._hot_change_all(
+            _POSITION, [{"position": place} for _, place in numbered], [{"id": event_id} for event_id, _ in numbered]
         )
         placed = zip(numbered, fresh, strict=True)
         return [replace(rows.event_from(row), position=position) for (_, position), row in placed]
@@ -204,10 +228,10 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
 
     async def _serialise(self, lock: int) -> None:
         if self._connection.dialect.name == "postgresql":
-            await self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+            await self._hot_all(_SERIALISE, {"lock": lock})
 
     async def cursor(self, name: str) -> int:
-        row = await self._one(sa.select(tables.cursor.c.position).where(tables.cursor.c.name == name).with_for_update())
+        row = await self._hot_one(_CURSOR, {"name": name})
         return int(row["position"]) if row else 0
 
     async def save_cursor(self, name: str, position: int) -> None:
@@ -231,13 +255,29 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
         return sum([(await self._connection.execute(statement)).rowcount for statement in old])
 
     async def remember(self, client: str, key: str, answer: Remembered) -> None:
-        await self._insert(tables.idempotency, asdict(answer) | {"client": client, "key": key, "created_at": self.now})
+        await self.remember_all({(client, key): answer})
+
+    async def remember_all(self, answers: Mapping[tuple[str, str], Remembered]) -> None:
+        made = [
+            asdict(answer) | {"client": client, "key": key, "created_at": self.now}
+            for (client, key), answer in answers.items()
+        ]
+        await self._insert_all(tables.idempotency, made)
 
     async def remembered(self, client: str, key: str) -> Remembered | None:
-        table = tables.idempotency
-        mine = (table.c.client == client) & (table.c.key == key)
-        row = await self._one(sa.select(table.c.body_sha256, table.c.subject_id).where(mine))
+        row = await self._hot_one(_REMEMBERED, {"client": client, "key": key})
         return Remembered(**row) if row else None
+
+    async def all_remembered(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Remembered]:
+        if len(keys) <= 1:
+            found = {key: await self.remembered(*key) for key in keys}
+            return {key: answer for key, answer in found.items() if answer}
+        table = tables.idempotency.c
+        answered = sa.select(tables.idempotency).where(sa.tuple_(table.client, table.key).in_(keys))
+        return {
+            (row["client"], row["key"]): Remembered(row["body_sha256"], row["subject_id"])
+            for row in await self._all(answered)
+        }
 
     async def put_upload(self, upload: Upload) -> None:
         await self._put(tables.upload, asdict(upload))
@@ -296,9 +336,7 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
         return row
 
     async def holds_term(self, holder: str, term: int) -> bool:
-        table = tables.leadership
-        mine = (table.c.id == 1) & (table.c.holder == holder) & (table.c.term == term) & (table.c.expires_at > self.now)
-        return await self._one(sa.select(table.c.term).where(mine).with_for_update(read=True)) is not None
+        return await self._hot_one(_TERM, {"holder": holder, "term": term, "now": self.now}) is not None
 
 
 def audit_hash(previous: str, values: dict[str, Any]) -> str:
