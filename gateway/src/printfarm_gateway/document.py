@@ -18,6 +18,7 @@ _PARAMETERS = {
     "printer_id": "the printer's id, as its agent named it",
     "agent_id": "the agent's id, as it enrolled",
     "rate_id": "the rate's id, as the list tells it",
+    "override_id": "the override's id, as the job's overrides tell it",
     "key_id": "the key's id, not the key",
     "upload_id": "the upload's id, as its beginning gave it",
     "subject_id": "only what concerns this job, run, printer or agent",
