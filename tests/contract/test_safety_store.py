@@ -47,11 +47,15 @@ async def test_a_jobs_word_of_its_file_comes_back(store: Store) -> None:
 async def test_jobs_to_judge_are_those_of_other_rules_the_most_urgent_first(store: Store) -> None:
     await furnish(store)
     async with store.write("test") as tx:
-        await tx.add_job(with_asks(a_job("judged"), FileAsks(rules="2.x")))
-        await tx.add_job(with_asks(a_job("older", priority=9), FileAsks(rules="1.x")))
-        await tx.add_job(a_job("model", needs_slicing=True))
-        await tx.add_job(a_job("over", ended_at=5))
-        await tx.add_job(a_job("later", created_at=2_000_000_000, prepared=False))
+        await tx.add_jobs(
+            [
+                with_asks(a_job("judged"), FileAsks(rules="2.x")),
+                with_asks(a_job("older", priority=9), FileAsks(rules="1.x")),
+                a_job("model", needs_slicing=True),
+                a_job("over", ended_at=5),
+                a_job("later", created_at=2_000_000_000, prepared=False),
+            ]
+        )
     async with store.read() as look:
         assert [job.job_id for job in await look.jobs_to_judge("2.x", 10)] == ["older", "j1", "later"]
         assert [job.job_id for job in await look.jobs_to_judge("2.x", 1)] == ["older"]
