@@ -22,6 +22,7 @@ M104 S215
 G1 X10 Y10 Z0.2 F3000
 G1 X40 Y10 E5
 G1 X40 Y40 E10
+M104 S0
 ; filament used [mm] = 1491.16, 0
 ; filament used [g] = 4.45, 0
 ; estimated printing time (normal mode) = 1h 2m

@@ -113,6 +113,10 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
         if "/rates" in path:
             put = await client.put("/api/v1/rates", json={"kind": "machine", "price": f"{number}.5"})
             real["rate_id"] = put.json()["rate_id"]
+        if "/overrides" in path:
+            real["job_id"] = await gateway.submit(artifact_sha256=await gateway.store(QUESTIONABLE))
+            given = await post(f"/jobs/{real['job_id']}/overrides", {"reason": "our own macro"})
+            real["override_id"] = given["overrides"][0]["override_id"]
         if path.endswith("/profiles/{name}"):
             put = await client.put(f"/api/v1/profiles/{real['name']}", json=PROFILE)
             assert put.is_success, put.text
@@ -125,7 +129,8 @@ async def furnish(gateway: TestedGateway, path: str) -> dict[str, str]:
 
 
 NUMBERS = itertools.count()
-DRAWABLE = b"G28\nM104 S200\nG1 X10 Y10 Z0.2 F3000\nG1 X40 E5\nG1 Y40 E10\nM84\n"
+QUESTIONABLE = GCODE + b"MY_PURGE\nM104 S0\n"
+DRAWABLE = b"G28\nM104 S200\nG1 X10 Y10 Z0.2 F3000\nG1 X40 E5\nG1 Y40 E10\nM104 S0\nM84\n"
 RATE = {"kind": "material", "material": "PLA", "price": "21.90"}
 PROFILE = {"kind": "quality", "settings": {"layer_height": "0.2"}}
 
