@@ -4,6 +4,7 @@ Written here, without Prometheus' library: with the web server that comes along 
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -13,6 +14,8 @@ from .telemetry import Telemetry
 from .worker import PrinterWorker
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# RFC 9110, 5.6.7.
+_DATE = "%a, %d %b %Y %H:%M:%S GMT"
 _PREFIX = "printfarm_agent_"
 _HEAD_BYTES = 16 * 1024
 _SECONDS = 10.0
@@ -121,5 +124,8 @@ class MetricsServer:
             status, body = "404 Not Found", b"the figures are at /metrics\n"
         else:
             status, body = "200 OK", self._figures.text().encode()
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {_CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status}\r\nDate: {time.strftime(_DATE, time.gmtime())}\r\nContent-Type: {_CONTENT_TYPE}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
         return head.encode() + (b"" if method == "HEAD" else body)
