@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 import pytest_asyncio
 
-from printfarm_rpc import require_tls_13
+from printfarm_rpc import prepare_grpc
 from printfarm_slicer.sandbox import NoSandbox, Sandbox
 from tests.servers import program
 from tests.support.klipper import KlipperServer
@@ -18,7 +18,7 @@ from tests.support.rabbitmq import RabbitServer
 from tests.support.redis import RedisServer
 
 # As every program does, before gRPC is imported.
-require_tls_13()
+prepare_grpc()
 # No test fails because the machine was busy.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from printfarm_rpc import require_tls_13
+from printfarm_rpc import prepare_grpc
 
-require_tls_13()
+prepare_grpc()
 __version__ = version("printfarm-coordinator")

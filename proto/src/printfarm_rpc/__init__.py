@@ -3,10 +3,14 @@
 import os
 
 
-def require_tls_13() -> None:
-    """TLS 1.3 only, for every connection of this process. Works before gRPC is imported: each program's ``__init__`` calls it.
+def prepare_grpc() -> None:
+    """What this process' gRPC must know before it is imported: each program's ``__init__`` calls it.
 
-    Python's gRPC has no setting for the lowest version. But C-core offers these suites up to TLS 1.2 (1.3 has its own), and
-    the one named here needs a shared secret that none of our credentials have.
+    TLS 1.3 only: Python's gRPC has no setting for the lowest version. But C-core offers these suites up to TLS 1.2 (1.3 has its
+    own), and the one named here needs a shared secret that none of our credentials have.
+
+    No handlers of forks: our child processes are begun by exec and never speak gRPC. With the handlers the child, before its
+    exec, closes what it has inherited, and says goodbye on its parent's TLS connections: their other ends see a broken record.
     """
     os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305")
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"

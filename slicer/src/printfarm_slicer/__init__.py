@@ -1,5 +1,5 @@
 """Slices models for the farm: claims work from a coordinator, runs a slicer in a sandbox, hands back a checked print file."""
 
-from printfarm_rpc import require_tls_13
+from printfarm_rpc import prepare_grpc
 
-require_tls_13()
+prepare_grpc()
