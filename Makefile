@@ -6,7 +6,8 @@ PARTS := proto files coordinator agent gateway slicer deploy/standalone
 EDITABLES := $(foreach part,$(PARTS),-e $(part))
 SUM := $(shell cat deploy/lock/*.txt $(foreach part,$(PARTS),$(part)/pyproject.toml) | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-WORKERS ?= 2
+# Most of the tests wait for programs.
+WORKERS ?= 4
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
