@@ -182,7 +182,7 @@ def test_a_print_started_at_the_machine_is_nobodys_run(farm: RealFarm) -> None:
     finish(farm, first)
     name = logged(farm, "physical_start")[0]["file"]
     until(lambda: farm.post("/api/v1/printers/p0/hold", {"reason": "mine"}).status_code == 200)
-    (farm.printers._folder / "0" / "virtual-1" / "files" / "own.gcode").write_bytes(GCODE)
+    (farm.printers._folder / "0" / "virtual-1" / "files" / "own.gcode").write_bytes(GCODE + b"G4 S200\n")
     assert name != "own.gcode"
     farm.printers.admin("local_start", name="own.gcode")
     until(lambda: printer(farm)["state"] == "busy_external", why="it is seen as somebody else's")

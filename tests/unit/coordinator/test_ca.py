@@ -222,9 +222,23 @@ def test_damaged_requests_are_refused_and_nothing_else(
     if bytes(csr) == CSR:
         return
     for wrong in (bytes(csr), CSR[:length] if length < len(CSR) else b"", bytes(csr[:length])):
-        with pytest.raises(FarmError) as refused:
-            ca.key_sha256(wrong)
-        assert refused.value.code is Code.INVALID_ARGUMENT
+        code = refusal(ca, wrong)
+        # DER has a few bits that say nothing, as how many of the signature's last byte do not count.
+        assert code is Code.INVALID_ARGUMENT or (code is None and what_counts(wrong) == what_counts(CSR))
+
+
+def refusal(ca: Authority, csr: bytes) -> Code | None:
+    try:
+        ca.key_sha256(csr)
+    except FarmError as error:
+        return error.code
+    return None
+
+
+def what_counts(csr: bytes) -> tuple[bytes, bytes]:
+    """What is signed, and its signature."""
+    read = x509.load_der_x509_csr(csr)
+    return read.tbs_certrequest_bytes, read.signature
 
 
 def test_a_key_is_known_by_its_hash_whatever_the_request_says(ca: Authority) -> None:
