@@ -37,7 +37,7 @@ from printfarm_coordinator.grpc_api.authorize import AGENT_TABLE, ENROLLMENT_TAB
 from printfarm_coordinator.grpc_api.enrollment_service import add_enrollment_service
 from printfarm_coordinator.grpc_api.errors import translate
 from printfarm_rpc.channel import open_channel
-from printfarm_rpc.errors import Code, FarmError, from_rpc_error
+from printfarm_rpc.errors import Code, FarmError, from_rpc_error, is_answer_lost
 from printfarm_rpc.keys import new_key, write_private
 from printfarm_rpc.limits import AGENT_CONTROL_CHANNEL, AGENT_SERVER, ENROLLMENT_SERVER
 from printfarm_rpc.serving import Guard
@@ -111,14 +111,13 @@ class Host:
         (await self.connect()).cancel()
 
     async def refused(self) -> Code:
-        """The code with which its connection is refused.
-
-        A write that meets the end of its call makes this side say INTERNAL by itself; as an agent does, it is asked again."""
-        code = Code.INTERNAL
-        for _ in range(3):
-            if code is Code.INTERNAL:
-                code = await code_of(self.hello())
-        return code
+        """The code with which its connection is refused. As an agent does, it asks again where gRPC lost the answer."""
+        while True:
+            with pytest.raises(FarmError) as refused:
+                await self.hello()
+            lost = refused.value.__cause__
+            if not (isinstance(lost, grpc.aio.AioRpcError) and is_answer_lost(lost)):
+                return refused.value.code
 
     async def renew(self, key: PrivateKey) -> agent_pb.RenewCertificateResponse:
         request = agent_pb.RenewCertificateRequest(certificate_signing_request=csr_of(key))

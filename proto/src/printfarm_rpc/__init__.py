@@ -9,8 +9,8 @@ def prepare_grpc() -> None:
     TLS 1.3 only: Python's gRPC has no setting for the lowest version. But C-core offers these suites up to TLS 1.2 (1.3 has its
     own), and the one named here needs a shared secret that none of our credentials have.
 
-    No handlers of forks: our child processes are begun by exec and never speak gRPC. With the handlers the child, before its
-    exec, closes what it has inherited, and says goodbye on its parent's TLS connections: their other ends see a broken record.
+    No handlers of forks: our child processes are begun by exec and never speak gRPC. With the handlers, records on the parent's
+    TLS connections were seen broken while children were begun; without them none (``tests/integration/rpc/test_children.py``).
     """
     os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305")
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"

@@ -162,12 +162,21 @@ _BY_STATUS = {
 }
 
 
+def is_answer_lost(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a write met the end of its call: grpc.aio then says INTERNAL by itself, and what the other side said is gone.
+
+    Of uploads that are refused while they are sent, one in twelve ends so."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
+
+
 def from_rpc_error(error: grpc.aio.AioRpcError) -> FarmError:
     """The error that the other side meant. One without our details becomes the nearest code."""
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
     except ValueError:
         status = None
+    if status is None and is_answer_lost(error):
+        return FarmError(Code.UNAVAILABLE, "the answer was lost: ask again")
     if status is None:
         code = _BY_STATUS.get(error.code(), Code.INTERNAL)
         return FarmError(code, "" if code is Code.INTERNAL else (error.details() or ""))

@@ -1,7 +1,7 @@
 """A program that begins child processes keeps its connections whole.
 
-With gRPC's handlers of forks a child sometimes spoke on its parent's TLS connections: some 35 of 2,000 calls beside 600
-children failed with TSI_DATA_CORRUPTED, and now and then the parent aborted.
+With gRPC's handlers of forks some 35 of 2,000 calls beside 600 children failed with TSI_DATA_CORRUPTED, and the parent aborted
+once; without them none did. What in the handlers does it was not looked for.
 """
 
 import subprocess

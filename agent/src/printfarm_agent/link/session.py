@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import grpc
 import structlog
@@ -49,7 +50,9 @@ class Session:
         """Says Hello; the answer must come soon. Raises FarmError."""
         try:
             async with asyncio.timeout(FIRST_ANSWER_SECONDS):
-                await self._call.write(pb.ConnectRequest(hello=hello))
+                # It may have been refused before this is written: then the answer tells why.
+                with suppress(asyncio.InvalidStateError):
+                    await self._call.write(pb.ConnectRequest(hello=hello))
                 first = await self._call.read()
         except TimeoutError as error:
             raise FarmError(Code.UNAVAILABLE, "no Welcome in time") from error

@@ -407,7 +407,7 @@ class StorageFull(Exception):
 
 
 class NotRead(Exception):
-    """Nothing is known of the file for now: whoever reads it was stopped. Another time it may be read."""
+    """Nothing is known of the file yet: whoever read it was stopped. Another time it may be read."""
 
 
 @dataclass(frozen=True, slots=True)
