@@ -131,6 +131,17 @@ ROWS: dict[str, dict[str, Any]] = {
         "facts": {"kind": "gcode", "size_bytes": 5},
         "materials": "|pla|",
     },
+    "file_override": {
+        "override_id": "o1",
+        "job_id": "j1",
+        "sha256": SHA,
+        "rules": 1,
+        "actor": "user/ana",
+        "role": "admin",
+        "reason": "our own macro",
+        "covers": ["unlisted"],
+        "created_at": 1,
+    },
     "profile": {
         "name": "draft",
         "version": 1,

@@ -7,7 +7,7 @@ import pytest
 
 from printfarm_coordinator.adapters.sql.store import SqlStore
 from printfarm_coordinator.app.ports import AlreadyExists, StaleWrite, Store
-from printfarm_coordinator.app.slicing_ports import SlicerWorker
+from printfarm_coordinator.app.slicing_ports import Backlog, SlicerWorker
 from printfarm_coordinator.domain.profile import ProfileKind
 from printfarm_coordinator.domain.slicing import SlicingKey, SlicingState, claimed
 from tests.support.slicings import a_profile, a_slicing, three_profiles
@@ -48,6 +48,7 @@ async def test_a_slicing_comes_back_as_it_was(store: Store) -> None:
         attempts=2,
         claim_token="t",
         claimed_by="w1",
+        claimed_at=6,
         claim_expires_at=7,
         progress=1.0,
         result_sha256=SHA,
@@ -113,12 +114,20 @@ async def test_what_may_be_claimed_comes_most_urgent_first(store: Store) -> None
         await tx.add_slicing(a_slicing("done", key=key(6), state=SlicingState.DONE, ended_at=3))
     async with store.read() as look:
         assert [t.slicing_id for t in await look.claimable_slicings(ENGINES, 9)] == ["urgent", "old"]
+        assert await look.slicing_backlog() == Backlog(waiting=3, running=2)
         assert [t.slicing_id for t in await look.claimable_slicings(ENGINES, 1)] == ["urgent"]
         assert await look.claimable_slicings({}, 9) == []
         assert await look.claimable_slicings({"prusaslicer": "3"}, 9) == []
     forward(store, 1_000)
     async with store.read() as look:
         assert {t.slicing_id for t in await look.claimable_slicings(ENGINES, 9)} == {"urgent", "old", "held"}
+        # Whose worker fell silent waits, too.
+        assert await look.slicing_backlog() == Backlog(waiting=5, running=0)
+
+
+async def test_without_slicings_nothing_waits(store: Store) -> None:
+    async with store.read() as look:
+        assert await look.slicing_backlog() == Backlog(waiting=0, running=0)
 
 
 async def test_two_that_claim_at_once_get_one_each_or_none(database: SqlStore) -> None:

@@ -73,6 +73,13 @@ def test_a_model_is_sliced_once_and_printed(farm: RealFarm) -> None:
     assert [each["slicing_id"] for each in farm.status(again)["slicings"]] == [slicing["slicing_id"]]
     assert farm.slicers[0].log().count("sliced ") + farm.slicers[0].log().count('"sliced"') == 1
     farm.sign_off(run)
+    for line in (
+        'printfarm_slicing_seconds_count{engine="prusaslicer",outcome="done"} 1.0',
+        'printfarm_slicing_cache_total{result="hit"} 1.0',
+        'printfarm_slicing_cache_total{result="miss"} 1.0',
+        "printfarm_slicer_workers 1.0",
+    ):
+        assert line in farm.metrics().splitlines(), line
 
     # A named profile is another setup; what no printer has room for fails with the slicer's word.
     draft = submit(farm, "draft", box_3mf(), profile="draft")

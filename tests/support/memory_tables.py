@@ -20,7 +20,7 @@ from printfarm_coordinator.app.ports import (
     Upload,
     User,
 )
-from printfarm_coordinator.app.slicing_ports import SlicerWorker
+from printfarm_coordinator.app.slicing_ports import Backlog, SlicerWorker
 from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.file_facts import StoredFacts, materials
@@ -316,6 +316,11 @@ class MemoryReading:
 
     async def running_slicings(self) -> list[Slicing]:
         return [task for task in self._t.slicings.values() if task.state is SlicingState.RUNNING]
+
+    async def slicing_backlog(self) -> Backlog:
+        pending = [task for task in self._t.slicings.values() if task.is_pending]
+        running = sum(task.state is SlicingState.RUNNING and task.claim_expires_at > self.now for task in pending)
+        return Backlog(len(pending) - running, running)
 
     async def slicer_workers(self, since: int) -> list[SlicerWorker]:
         return [worker for _, worker in sorted(self._t.workers.items()) if worker.seen_at >= since]

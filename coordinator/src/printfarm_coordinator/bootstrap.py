@@ -46,6 +46,7 @@ from .app.ports import Bus, DatabaseUnavailable
 from .app.prepare import prepare_for_ever
 from .app.relay import publish_for_ever, relay_for_ever
 from .app.safety import judge_for_ever
+from .app.slicing_figures import SlicingFigures
 from .grpc_api.agent_service import AgentServicer, AgentTimes
 from .grpc_api.agent_session import AgentSession
 from .grpc_api.authorize import AGENT_TABLE, CONTROL_TABLE, ENROLLMENT_TABLE
@@ -99,8 +100,16 @@ async def open_coordinator(settings: CoordinatorSettings) -> AsyncGenerator[Runn
         bus = await _open_bus(stack, settings)
         blobs = ArtifactFolder(settings.artifacts)
         stack.push_async_callback(blobs.close)
-        farm = Farm(store, bus, blobs, TimeOrderedIds(), currency=settings.currency, safety=settings.safety_policy)
         metrics = Metrics()
+        farm = Farm(
+            store,
+            bus,
+            blobs,
+            TimeOrderedIds(),
+            slicing=SlicingFigures(metrics.observe_claim, metrics.count_file),
+            currency=settings.currency,
+            safety=settings.safety_policy,
+        )
         leadership = Leadership(uuid.uuid4().hex, lambda leads: _led(farm, metrics, leads=leads))
         yield await _open_parts(stack, settings, farm, authority, files, metrics, leadership)
 

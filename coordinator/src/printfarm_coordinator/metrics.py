@@ -6,9 +6,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .app.farm import Farm
 from .app.ports import StoredEvent
+from .app.workshop import WORKER_ALIVE_US
 from .domain.printer import PrinterState
 
 _LONG = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 57600, 115200, 230400, 604800)
+_SLICING = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900, 1800)
 _SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -52,6 +54,29 @@ class Metrics:
             "printfarm_rpc_seconds", "Calls served.", ["method", "code"], buckets=_SHORT, registry=registry
         )
         self.restarts = Counter("printfarm_task_restarts", "Background tasks begun again.", ["task"], registry=registry)
+        self.slicings = Gauge(
+            "printfarm_slicings",
+            "Slicings that wait for a worker, or run under its claim.",
+            ["state"],
+            registry=registry,
+        )
+        self.slicers = Gauge("printfarm_slicer_workers", "Slicer workers heard of lately.", registry=registry)
+        self.slicing_seconds = Histogram(
+            "printfarm_slicing_seconds",
+            "From a worker's claim to how it ended: done, or the failure's code.",
+            ["engine", "outcome"],
+            buckets=_SLICING,
+            registry=registry,
+        )
+        self.slicing_cache = Counter(
+            "printfarm_slicing_cache",
+            "Jobs of models that got a print file; hit: it was there when the job came.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("hit", "miss"):
+            # There from the beginning, so that a ratio of them is.
+            self.slicing_cache.labels(result)
         self._counted = {"taken": 0, "refused": 0, "dropped": 0}
 
     def observe_events(self, events: Iterable[StoredEvent]) -> None:
@@ -84,17 +109,29 @@ class Metrics:
         """For the Guard."""
         self.rpcs.labels(method, code).observe(seconds)
 
+    def observe_claim(self, engine: str, outcome: str, seconds: float) -> None:
+        """For the slicing figures."""
+        self.slicing_seconds.labels(engine, outcome).observe(seconds)
+
+    def count_file(self, result: str) -> None:
+        """For the slicing figures."""
+        self.slicing_cache.labels(result).inc()
+
     async def refresh(self, farm: Farm) -> None:
         """The gauges, from one look."""
         async with farm.store.read() as look:
             jobs, printers, now = await look.open_jobs(), await look.printers(), look.now
             printing = {run.printer_id for run in await look.active_runs() if run.started_at is not None}
+            backlog, workers = await look.slicing_backlog(), await look.slicer_workers(now - WORKER_ALIVE_US)
         self.queue.set(sum(job.active_runs == 0 for job in jobs))
         self.at_risk.set(sum(job.due_at is not None and job.due_at < now for job in jobs))
         for state in PrinterState:
             self.printers.labels(state.value).set(sum(p.observed_state is state for p in printers))
         for printer in printers:
             self.utilization.labels(printer.printer_id).set(printer.printer_id in printing)
+        self.slicings.labels("waiting").set(backlog.waiting)
+        self.slicings.labels("running").set(backlog.running)
+        self.slicers.set(len(workers))
         self.agents.set(len(farm.hints.sessions()))
         self.brake.set(farm.vigilance.brake.is_on(now))
         for fate in self._counted:

@@ -13,6 +13,7 @@ from ..domain.silence import Brake
 from .frames import Frames
 from .ports import Blobs, Bus, Ids, Role, StaleWrite, Store, Writing
 from .roster import Roster
+from .slicing_figures import SlicingFigures
 from .telemetry import Latest
 from .together import Together
 
@@ -154,6 +155,7 @@ class Farm:
     roster: Roster = field(default_factory=Roster)
     frames: Frames = field(default_factory=Frames)
     vigilance: Vigilance = field(default_factory=Vigilance)
+    slicing: SlicingFigures = field(default_factory=SlicingFigures)
     # ISO 4217; empty if the farm reckons no cost.
     currency: str = ""
     # Which findings of print files people may overrule. None: files are not looked at; for what has no files.

@@ -54,12 +54,12 @@ async def _prepare(farm: Farm, leadership: Leadership, jobs: Sequence[Job]) -> i
 async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) -> bool:
     ids = [farm.ids.new() for _ in plan.order]
 
-    async def work(tx: Writing) -> bool:
+    async def work(tx: Writing) -> tuple[Job, Job] | None:
         if not await leadership.confirm(tx):
-            return False
+            return None
         job = await tx.lock_job(seen.job_id)
         if job is None or not parts_owed(job):
-            return False
+            return None
         for slicing_id, (key, setup) in zip(ids, plan.order, strict=True):
             await order_slicing(tx, slicing_id, key, setup, job.priority)
         after = job
@@ -70,13 +70,19 @@ async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) 
         if after != job:
             await tx.save_job(job, after)
             await tx.append_events([job_event(after, COORDINATOR)])
-        return after != job or bool(ids)
+        return job, after
 
     try:
-        return await transact(farm, "prepare", work)
+        done = await transact(farm, "prepare", work)
     except AlreadyExists:
         # Another job of the same model was first: the next round sees its slicing.
         return False
+    if done is None:
+        return False
+    before, after = done
+    if plan.ready is not None and after.prepared and not before.prepared:
+        farm.slicing.prepared(after, plan.ready)
+    return after != before or bool(ids)
 
 
 async def order_slicing(tx: Writing, slicing_id: str, key: SlicingKey, setup: Setup, priority: int) -> None:
@@ -92,14 +98,18 @@ async def order_slicing(tx: Writing, slicing_id: str, key: SlicingKey, setup: Se
 
 
 async def _end(farm: Farm, leadership: Leadership, seen: Slicing) -> None:
-    async def work(tx: Writing) -> None:
+    async def work(tx: Writing) -> tuple[Slicing, Slicing] | None:
         if not await leadership.confirm(tx):
-            return
+            return None
         task = await tx.lock_slicing(seen.slicing_id)
-        if task is not None:
-            await tx.save_slicing(task, lapsed(task, tx.now))
+        if task is None:
+            return None
+        after = lapsed(task, tx.now)
+        await tx.save_slicing(task, after)
+        return task, after
 
-    await transact(farm, "slicing_lapsed", work)
+    if done := await transact(farm, "slicing_lapsed", work):
+        farm.slicing.saved(*done)
 
 
 async def prepare_for_ever(farm: Farm, leadership: Leadership) -> None:

@@ -92,7 +92,7 @@ async def _note_worker(farm: Farm, worker: str, engines: dict[str, str]) -> None
 async def _claim(farm: Farm, worker: str, slicing_id: str) -> Claim | None:
     token = secrets.token_urlsafe(24)
 
-    async def work(tx: Writing) -> Claim | None:
+    async def work(tx: Writing) -> tuple[Slicing, Claim] | None:
         task = await tx.lock_slicing(slicing_id)
         if task is None or not rules.may_claim(task, tx.now):
             return None
@@ -101,9 +101,14 @@ async def _claim(farm: Farm, worker: str, slicing_id: str) -> Claim | None:
             return None
         after = rules.claimed(task, worker, token, tx.now, CLAIM_US)
         await tx.save_slicing(task, after)
-        return Claim(after, model)
+        return task, Claim(after, model)
 
-    return await transact(farm, "claim_slicing", work)
+    found = await transact(farm, "claim_slicing", work)
+    if found is None:
+        return None
+    before, claim = found
+    farm.slicing.saved(before, claim.task)
+    return claim
 
 
 async def renew_claim(farm: Farm, worker: str, slicing_id: str, token: str, progress: float) -> int:
@@ -131,19 +136,21 @@ async def complete_slicing(farm: Farm, slicing_id: str, token: str, result: Slic
 
     unsafe = await _unsafe(farm, result.sha256)
 
-    async def work(tx: Writing) -> None:
+    def changed(task: Slicing, file: Artifact | None, now: int) -> Slicing:
+        if unsafe:
+            # What a slicer made is looked at like what a client sends: a profile may ask for anything.
+            return rules.failed(task, token, "result_refused", unsafe, now)
+        if file is None or file.kind != "gcode":
+            raise RuleError("ARTIFACT_NOT_FOUND", f"no G-code file {result.sha256[:64]}", field="result_sha256")
+        return rules.completed(task, token, result, now)
+
+    async def work(tx: Writing) -> tuple[Slicing, Slicing]:
         # The file before its slicing, as whoever deletes it.
         file = await tx.hold_artifact(result.sha256)
         task = await _locked(tx, slicing_id)
-        if unsafe:
-            # What a slicer made is looked at like what a client sends: a profile may ask for anything.
-            await tx.save_slicing(task, rules.failed(task, token, "result_refused", unsafe, tx.now))
-            return
-        if file is None or file.kind != "gcode":
-            raise RuleError("ARTIFACT_NOT_FOUND", f"no G-code file {result.sha256[:64]}", field="result_sha256")
-        await tx.save_slicing(task, rules.completed(task, token, result, tx.now))
+        return await _saved(tx, task, changed(task, file, tx.now))
 
-    await transact(farm, "complete_slicing", work)
+    farm.slicing.saved(*await transact(farm, "complete_slicing", work))
     farm.hints.prepare.set()
     if unsafe:
         farm.hints.slicing_changed()
@@ -163,11 +170,11 @@ async def fail_slicing(farm: Farm, slicing_id: str, token: str, code: str, reaso
     if code not in FAILURES:
         raise Invalid("code", f"must be one of {', '.join(sorted(FAILURES))}")
 
-    async def work(tx: Writing) -> None:
+    async def work(tx: Writing) -> tuple[Slicing, Slicing]:
         task = await _locked(tx, slicing_id)
-        await tx.save_slicing(task, rules.failed(task, token, code, reason, tx.now))
+        return await _saved(tx, task, rules.failed(task, token, code, reason, tx.now))
 
-    await transact(farm, "fail_slicing", work)
+    farm.slicing.saved(*await transact(farm, "fail_slicing", work))
     farm.hints.prepare.set()
     farm.hints.slicing_changed()
 
@@ -188,3 +195,8 @@ async def _locked(tx: Writing, slicing_id: str) -> Slicing:
     if task is None:
         raise missing("slicing", slicing_id)
     return task
+
+
+async def _saved(tx: Writing, before: Slicing, after: Slicing) -> tuple[Slicing, Slicing]:
+    await tx.save_slicing(before, after)
+    return before, after

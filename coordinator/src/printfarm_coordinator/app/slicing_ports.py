@@ -17,6 +17,14 @@ class SlicerWorker:
     seen_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Slicings that are not over. ``waiting``: for a worker, those whose worker fell silent included."""
+
+    waiting: int
+    running: int
+
+
 class SlicingReading(Protocol):
     """Looks."""
 
@@ -38,6 +46,7 @@ class SlicingReading(Protocol):
         ...
 
     async def running_slicings(self) -> list[Slicing]: ...
+    async def slicing_backlog(self) -> Backlog: ...
     async def slicer_workers(self, since: int) -> list[SlicerWorker]:
         """Heard of since."""
         ...

@@ -38,7 +38,8 @@ class SlicingKey:
 
 @dataclass(frozen=True, slots=True)
 class Slicing:
-    """One row. Times in microseconds by the database's clock. ``claim_token`` is of the newest claim, also when it is over.
+    """One row. Times in microseconds by the database's clock. ``claim_token`` and ``claimed_at`` are of the newest claim, also
+    when it is over.
 
     ``filament_grams`` and ``estimated_seconds`` are the slicer's word on the result; None if it gave none.
     """
@@ -54,6 +55,7 @@ class Slicing:
     attempts: int = 0
     claim_token: str = ""
     claimed_by: str = ""
+    claimed_at: int | None = None
     claim_expires_at: int = 0
     progress: float = 0.0
     result_sha256: str | None = None
@@ -98,6 +100,7 @@ def claimed(task: Slicing, worker: str, token: str, now: int, lasting: int) -> S
         attempts=task.attempts + 1,
         claim_token=token,
         claimed_by=worker,
+        claimed_at=now,
         claim_expires_at=now + lasting,
         progress=0.0,
         updated_at=now,
@@ -144,6 +147,16 @@ def lapsed(task: Slicing, now: int) -> Slicing:
     if not silent or task.attempts < MOST_ATTEMPTS:
         return task
     return _over(task, "slicer_lost", f"{task.attempts} workers fell silent while they sliced it", now)
+
+
+def claim_ended(before: Slicing, after: Slicing) -> str:
+    """How the claim that was there before ended with this change: ``done``, or a failure's code. Empty if it goes on, or none
+    was there."""
+    if before.state is not SlicingState.RUNNING:
+        return ""
+    if after.state is SlicingState.RUNNING:
+        return "slicer_lost" if after.claim_token != before.claim_token else ""
+    return {SlicingState.DONE: "done", SlicingState.QUEUED: "worker_fault"}.get(after.state, after.error_code)
 
 
 def tried_again(task: Slicing, now: int) -> Slicing:

@@ -83,25 +83,50 @@ def test_what_the_worker_is_to_blame_for_is_tried_again_so_many_times() -> None:
 @given(st.lists(st.sampled_from(["claim", "renew", "complete", "fail", "lapse", "wait"]), max_size=40))
 def test_an_end_is_an_end_whatever_comes(steps: list[str]) -> None:
     task, now, ended = a_slicing(), NOW, None
+    claims, ends = 0, 0
     for number, step in enumerate(steps):
         before = task
         try:
             if step == "claim" and rules.may_claim(task, now):
                 task = rules.claimed(task, "w", f"t{number}", now, LASTING)
+                claims += 1
             elif step == "renew":
                 task = rules.renewed(task, task.claim_token, 0.5, now, LASTING)
             elif step == "complete":
                 task = rules.completed(task, task.claim_token, RESULT, now)
             elif step == "fail":
-                task = rules.failed(task, task.claim_token, "slicer_refused", "no", now)
+                code = "worker_fault" if number % 2 else "slicer_refused"
+                task = rules.failed(task, task.claim_token, code, "no", now)
             elif step == "lapse":
                 task = rules.lapsed(task, now)
             else:
                 now += LASTING
         except RuleError:
             assert task == before
+        ends += bool(rules.claim_ended(before, task))
         if ended is not None:
             assert task == ended
         if not task.is_pending:
             ended = task
         assert task.attempts <= MOST_ATTEMPTS
+        # The end of each claim is told once.
+        assert ends == claims - (task.state is SlicingState.RUNNING)
+
+
+def test_how_a_claim_ended_is_told() -> None:
+    task = running()
+    taken = rules.claimed(task, "w2", "t2", NOW + LASTING, LASTING)
+    last = running(attempts=MOST_ATTEMPTS)
+    assert task.claimed_at == NOW and taken.claimed_at == NOW + LASTING
+    for after, how in (
+        (rules.renewed(task, "t1", 0.5, NOW + 1, LASTING), ""),
+        (rules.completed(task, "t1", RESULT, NOW + 1), "done"),
+        (rules.failed(task, "t1", "slicer_limit", "", NOW + 1), "slicer_limit"),
+        (rules.failed(task, "t1", "worker_fault", "", NOW + 1), "worker_fault"),
+        (taken, "slicer_lost"),
+    ):
+        assert rules.claim_ended(task, after) == how
+    assert rules.claim_ended(last, rules.failed(last, "t1", "worker_fault", "", NOW)) == "worker_fault"
+    assert rules.claim_ended(last, rules.lapsed(last, NOW + LASTING)) == "slicer_lost"
+    done = rules.completed(task, "t1", RESULT, NOW + 1)
+    assert rules.claim_ended(a_slicing(), task) == rules.claim_ended(done, rules.without_result(done, NOW + 2)) == ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...app.slicing_ports import SlicerWorker
+from ...app.slicing_ports import Backlog, SlicerWorker
 from ...domain.profile import Profile, ProfileKind
 from ...domain.slicing import MOST_ATTEMPTS, Slicing, SlicingKey, SlicingState
 from . import rows, tables
@@ -75,6 +75,15 @@ class SqlSlicingReading(SqlLook):
 
     async def running_slicings(self) -> list[Slicing]:
         return [slicing_from(row) for row in await self._hot_all(_RUNNING)]
+
+    async def slicing_backlog(self) -> Backlog:
+        table = tables.slicing.c
+        held = (table.state == SlicingState.RUNNING.value) & (table.claim_expires_at > self.now)
+        running = sa.func.coalesce(sa.func.sum(sa.case((held, 1), else_=0)), 0)
+        # The state is told once more, for the index.
+        is_open = table.ended_at.is_(None), table.state.in_([SlicingState.QUEUED.value, SlicingState.RUNNING.value])
+        [row] = await self._all(sa.select(sa.func.count().label("total"), running.label("running")).where(*is_open))
+        return Backlog(row["total"] - row["running"], row["running"])
 
     async def slicer_workers(self, since: int) -> list[SlicerWorker]:
         table = tables.slicer_worker.c

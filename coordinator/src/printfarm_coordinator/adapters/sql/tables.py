@@ -366,6 +366,7 @@ slicing = sa.Table(
     _count("attempts"),
     _text("claim_token"),
     _text("claimed_by"),
+    _time("claimed_at", nullable=True),
     _count("claim_expires_at"),
     sa.Column("progress", sa.Double, nullable=False, server_default="0"),
     sa.Column("result_sha256", sa.Text, sa.ForeignKey("artifact.sha256")),
