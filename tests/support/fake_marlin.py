@@ -26,7 +26,7 @@ _CLOSED_SECONDS = 0.003
 class FakeMarlin:
     """A printer that is plugged in. ``baud`` 0: bytes take no time. ``latency``: of the adapter, each way, in seconds.
 
-    ``speed``, a constant of termios: at any other, both sides see noise.
+    ``speed``, a constant of termios: at any other, both sides see noise. ``board``: another than Marlin's, with its firmware.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class FakeMarlin:
         latency: float = 0.0,
         resets_on_dtr: bool = True,
         speed: int | None = None,
+        board: Board | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "serial-port"
-        self.board = Board(firmware or Firmware())
+        self.board = board or Board(firmware or Firmware())
         self.dtr_resets = 0
         self.opens = 0
         self._byte_seconds = 10.0 / baud if baud else 0.0

@@ -10,6 +10,7 @@ ROWS = (
     Row("moonraker", "moonraker", "MoonrakerRig", server="klipper_server"),
     Row("prusalink-buddy", "prusalink", "BuddyRig"),
     Row("prusalink-pi", "prusalink", "PiRig"),
+    Row("prusalink-pi-real", "prusalink_pi", "RealPiRig", server="prusalink_pi"),
     Row("marlin", "marlin", "MarlinRig"),
     Row("bambu-x1", "bambu", "BambuRig", "mosquitto"),
     Row("bambu-p1", "bambu", "BambuDeltasRig", "mosquitto"),

@@ -1,0 +1,41 @@
+"""The real PrusaLink for a Raspberry Pi, as a program. Run by its own environment's Python: ``... END_SECONDS ARGUMENTS``.
+
+Three things are not as installed. It announces itself to nobody, because a test's traffic stays on loopback. It waits one
+second for the board to boot instead of eight. And it shows the end of a print for so many seconds instead of eleven.
+"""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+_BOOT_SECONDS = 1.0
+
+
+class _Unannounced:
+    """In the place of its announcement by mDNS."""
+
+    def __init__(self, port: int) -> None:
+        """Nobody is told of the port."""
+
+    def unregister(self) -> None:
+        """Nothing to take back."""
+
+
+def main() -> int:
+    """Its own ``main``."""
+    end_seconds = float(sys.argv.pop(1))
+    # First, as it installs its logger before the rest is imported.
+    program: Any = import_module("prusa.link.__main__")
+    adapter: Any = import_module("prusa.link.printer_adapter.prusa_link")
+    states: Any = import_module("prusa.link.printer_adapter.state_manager")
+    serial: Any = import_module("prusa.link.serial.serial_adapter")
+    adapter.ServiceDiscovery = _Unannounced
+    states.PRINT_END_TIMEOUT = end_seconds
+    wait = serial.sleep
+    serial.sleep = lambda seconds: wait(min(seconds, _BOOT_SECONDS))
+    result: int = program.main()
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
