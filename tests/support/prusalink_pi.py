@@ -25,7 +25,7 @@ from .ports import free_port
 KEY = "pi-key-0123456789"
 USER, PASSWORD = "maker", "Farm-farm-1234"
 # How long it shows the end of a print; 11 as installed.
-END_SECONDS = 2.0
+END_SECONDS = 1.0
 _SECONDS = 60.0
 _DIRECTORY = "gcodes"
 _CONFIG = """
@@ -53,7 +53,8 @@ username = {user}
 digest = {digest}
 api_key = {key}
 """
-_BEGAN = re.compile(rf"Overwriting file path with /{_DIRECTORY}/(\S+)")
+# What its log repeats after an error begins in another way.
+_BEGAN = re.compile(rf"^\S+ \S+ DEBUG .*Overwriting file path with /{_DIRECTORY}/(\S+)", re.M)
 
 
 class PrusaLinkPi:
@@ -155,7 +156,7 @@ class PrusaLinkPi:
     def clear(self) -> None:
         """Idle again, whatever a test did."""
         if self._process is None or self._process.poll() is not None:
-            self.start()
+            self.power_on()
         if self.printer.do(lambda board: board.is_dead):
             self.printer.reset()
         if self.state() in ("PRINTING", "PAUSED"):
@@ -163,6 +164,11 @@ class PrusaLinkPi:
         self.until(lambda: self.state() == "IDLE")
         for path in self.gcodes.glob("*.gcode"):
             path.unlink()
+
+    def power_on(self) -> None:
+        """The Pi is back, and its opening of the port has reset the board."""
+        self.printer.reset()
+        self.start()
 
     def kill(self) -> None:
         """As a power cut of the Pi would."""

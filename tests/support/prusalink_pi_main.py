@@ -1,7 +1,8 @@
 """The real PrusaLink for a Raspberry Pi, as a program. Run by its own environment's Python: ``... END_SECONDS ARGUMENTS``.
 
-Three things are not as installed. It announces itself to nobody, because a test's traffic stays on loopback. It waits one
-second for the board to boot instead of eight. And it shows the end of a print for so many seconds instead of eleven.
+Four things are not as installed. It announces itself to nobody, because a test's traffic stays on loopback. It waits one
+second for the board to boot instead of eight; and one instead of twenty for the moves after a power panic, which it suspects
+where it was killed in a print. And it shows the end of a print for so many seconds instead of eleven.
 """
 
 import sys
@@ -29,6 +30,8 @@ def main() -> int:
     adapter: Any = import_module("prusa.link.printer_adapter.prusa_link")
     states: Any = import_module("prusa.link.printer_adapter.state_manager")
     serial: Any = import_module("prusa.link.serial.serial_adapter")
+    beginning: Any = import_module("prusa.link.util")
+    beginning.PP_MOVES_DELAY = _BOOT_SECONDS
     adapter.ServiceDiscovery = _Unannounced
     states.PRINT_END_TIMEOUT = end_seconds
     wait = serial.sleep

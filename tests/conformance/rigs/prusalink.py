@@ -10,7 +10,7 @@ from tests.support.prusalink_emulator import Buddy, Pi
 from .emulated import EmulatedRig
 
 _NO_STOP = "the protocol has no emergency stop: it cancels the job, which ends idle, and refuses where there is none"
-EXEMPT: Mapping[str, str] = {
+EXEMPT = {
     "a_corrupt_transfer_is_noticed_and_cannot_be_started": "the protocol has no checksum; the size is compared",
     "an_emergency_stop_stops_a_print": _NO_STOP,
     "an_emergency_stop_may_be_repeated": _NO_STOP,

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,12 +15,27 @@ from ..rig import WRONG_SECRET, Hostile, Options
 from .prusalink import EXEMPT
 from .web import WebRig
 
+_OF_THE_WAY = "nothing of the server is in it: proven with the emulator"
+_PARTS_OF_THE_WAY = (
+    "wrong_options_name_the_key",
+    "a_lost_connection_is_no_idle_and_comes_back",
+    "a_dead_printer_ends_every_call",
+    "a_late_answer_is_not_taken_for_the_next",
+    "noise_is_no_answer",
+    "an_endless_answer_is_cut",
+    "a_login_page_is_no_answer",
+    "a_redirect_is_not_followed",
+    "an_answer_of_the_wrong_shape_is_never_idle",
+    "a_start_that_could_not_be_sent_is_known_to_be_none",
+    "an_emergency_stop_that_was_not_written_says_so",
+)
+
 
 class RealPiRig(WebRig):
     """With Digest. Machine faults are the board's; starts are counted in PrusaLink's log."""
 
     driver = "prusalink"
-    exempt: ClassVar[Mapping[str, str]] = EXEMPT
+    exempt: ClassVar[Mapping[str, str]] = EXEMPT | dict.fromkeys(_PARTS_OF_THE_WAY, _OF_THE_WAY)
 
     def __init__(self, front: HttpFront, server: PrusaLinkPi, folder: Path) -> None:
         super().__init__(front)
@@ -29,6 +43,7 @@ class RealPiRig(WebRig):
         self._password = folder / "password"
         self._password.write_text(PASSWORD)
         self._before = len(server.starts())
+        self._commands_before = len(server.printer.commands())
 
     @classmethod
     @asynccontextmanager
@@ -64,7 +79,7 @@ class RealPiRig(WebRig):
         return {long_name(path.name) for path in self._server.gcodes.glob("*.gcode")}
 
     async def is_stopped(self) -> bool:
-        return "M603" in self._server.printer.commands()
+        return "M603" in self._server.printer.commands()[self._commands_before :]
 
     async def start_foreign(self, seconds: float) -> str:
         await asyncio.to_thread(self._server.start_foreign, "theirs.gcode", self.gcode(seconds))
@@ -82,7 +97,6 @@ class RealPiRig(WebRig):
 
     async def heal(self) -> None:
         self.front.heal()
-        self._limit_files(resource.RLIM_INFINITY)
         if self._server.printer.do(lambda board: board.is_dead):
             self._server.printer.reset()
             await asyncio.to_thread(self._server.until, lambda: self._server.state() == "IDLE")
@@ -95,14 +109,8 @@ class RealPiRig(WebRig):
         await asyncio.to_thread(self._server.until, lambda: self._server.state() == "ERROR")
 
     async def fill_the_storage(self) -> None:
-        # Every write beyond it fails, as on a full disk.
-        self._limit_files(1 << 20)
-
-    def _limit_files(self, size: int) -> None:
-        resource.prlimit(self._server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-    def wrong_shape(self) -> bytes:
-        return b'{"printer": {"state": ["IDLE"]}, "job": 3, "storage_list": {}, "api": 2}'
+        # The disk is this machine's own: what PrusaLink tells of it is changed on the way.
+        self.front.way.rewrite = _filled
 
     def twisted(self, how: Hostile, path: str, body: bytes) -> bytes:
         if path != "/api/v1/status":
@@ -113,3 +121,12 @@ class RealPiRig(WebRig):
         else:
             reply["printer"] |= {"temp_nozzle": float("nan"), "temp_bed": -273.0}
         return json.dumps(reply).encode()
+
+
+def _filled(path: str, body: bytes) -> bytes:
+    if path != "/api/v1/storage":
+        return body
+    reply = json.loads(body)
+    for storage in reply["storage_list"]:
+        storage["free_space"] = 1000
+    return json.dumps(reply).encode()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from printfarm_agent.drivers.prusalink.protocol import short_name
 from tests.support.machine import Machine, gcode
 from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.prusalink_emulator import API_KEY, Buddy, Pi, PrusaLinkEmulator
+from tests.support.prusalink_pi import KEY, PrusaLinkPi
 
 NAME = "pf-00000000-0000-4000-8000-000000000001.gcode"
 
@@ -359,3 +361,59 @@ async def test_the_strongest_stop_is_a_cancel_and_says_when_there_is_none(buddy:
     await buddy.begin(20.0)
     await buddy.driver.emergency_stop()
     assert any(fact["event"] == "cancel" for fact in buddy.machine.log)
+
+
+# -- the real PrusaLink for a Raspberry Pi
+
+
+@asynccontextmanager
+async def real(server: PrusaLinkPi, folder: Path) -> AsyncIterator[Driver]:
+    """Its driver, with the API key."""
+    (folder / "key").write_text(KEY)
+    given: dict[str, str | int | float | bool] = {"url": server.url, "api_key_file": str(folder / "key")}
+    async with open_driver(PrinterConfig("p", given)) as driver:
+        await driver.connect()
+        yield driver
+
+
+async def test_a_file_that_is_no_text_never_reaches_a_real_pi(prusalink_pi: PrusaLinkPi, tmp_path: Path) -> None:
+    await asyncio.to_thread(prusalink_pi.clear)
+    path = tmp_path / "ours.gcode"
+    path.write_bytes(b"; K\xfchler\n" + b"G4 P400\n" * 100)
+    async with real(prusalink_pi, tmp_path) as driver:
+        with pytest.raises(Refused, match="UTF-8"):
+            await driver.put_file(path, NAME, print)
+    assert not list(prusalink_pi.gcodes.glob("*.gcode"))
+
+
+async def test_a_real_pi_that_could_not_write_a_file_takes_no_other(prusalink_pi: PrusaLinkPi, tmp_path: Path) -> None:
+    await asyncio.to_thread(prusalink_pi.clear)
+    path = tmp_path / "ours.gcode"
+    path.write_bytes(b"; long\n" * 200_000)
+    resource.prlimit(prusalink_pi.pid, resource.RLIMIT_FSIZE, (1 << 19, resource.RLIM_INFINITY))
+    async with real(prusalink_pi, tmp_path) as driver:
+        with pytest.raises(DriverError):
+            await driver.put_file(path, NAME, print)
+        resource.prlimit(prusalink_pi.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        with pytest.raises(Refused, match="restart PrusaLink"):
+            await driver.put_file(path, NAME, print)
+        await asyncio.to_thread(prusalink_pi.kill)
+        await asyncio.to_thread(prusalink_pi.clear)
+        await driver.put_file(path, NAME, print)
+
+
+async def test_a_real_pi_that_is_restarted_in_a_print_ended_it_unseen(
+    prusalink_pi: PrusaLinkPi, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(prusalink_pi.clear)
+    path = tmp_path / "ours.gcode"
+    path.write_bytes(b"G4 P400\n" * 3000)
+    async with real(prusalink_pi, tmp_path) as driver:
+        await driver.put_file(path, NAME, print)
+        await driver.start(path, NAME)
+        await asyncio.to_thread(prusalink_pi.kill)
+        await asyncio.to_thread(prusalink_pi.power_on)
+        await driver.observe()
+        seen = await driver.observe()
+    assert (seen.ending, seen.state, seen.file_name) == (Ending.FAILED, ObservedState.IDLE, NAME)
+    assert "unseen" in seen.message

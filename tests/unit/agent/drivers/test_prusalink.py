@@ -141,9 +141,37 @@ def test_an_end_that_is_seen_belongs_to_what_was_seen_before(native: Native, end
     assert (later.ending, later.file_name, later.print_number) == (ending, NAME, 42)
 
 
-def test_a_finish_in_the_middle_is_not_believed() -> None:
-    _, seen = fold(seen_while_printing(0.4, 3000.0), Look(Native.FINISHED), 101.0, Dialect.PI)
-    assert seen.ending is Ending.COMPLETE and not seen.end_of_file
+@pytest.mark.parametrize(
+    ("dialect", "later", "end_of_file"),
+    [
+        (Dialect.BUDDY, 1.0, False),
+        # The Pi says it after the file's last line alone, whatever its figures; but of the last print, not of ours.
+        (Dialect.PI, 1.0, True),
+        (Dialect.PI, 12.0, False),
+    ],
+)
+def test_a_finish_in_the_middle(dialect: Dialect, later: float, end_of_file: bool) -> None:
+    _, seen = fold(seen_while_printing(0.4, 3000.0), Look(Native.FINISHED), 100.0 + later, dialect)
+    assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, end_of_file)
+
+
+def test_a_finish_of_which_nothing_was_seen_is_not_verified() -> None:
+    _, seen = fold(Memory(NAME, 42, 100.0), Look(Native.FINISHED), 101.0, Dialect.PI)
+    assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, False)
+
+
+def test_time_goes_on_between_two_words_of_the_printer() -> None:
+    at_work = replace(job(), printing_seconds=60.0)
+    memory, _ = fold(None, Look(Native.PRINTING, at_work), 100.0, Dialect.PI)
+    memory, seen = fold(memory, Look(Native.PRINTING, at_work), 104.0, Dialect.PI)
+    assert seen.elapsed_seconds == 64.0, "the Pi counts at each hundredth command"
+    memory, seen = fold(memory, Look(Native.PAUSED, at_work), 105.0, Dialect.PI)
+    memory, seen = fold(memory, Look(Native.PAUSED, at_work), 900.0, Dialect.PI)
+    assert seen.elapsed_seconds == 65.0, "not in a pause"
+    memory, seen = fold(memory, Look(Native.PRINTING, replace(at_work, printing_seconds=66.0)), 902.0, Dialect.PI)
+    assert seen.elapsed_seconds == 66.0, "its own word counts"
+    _, seen = fold(memory, Look(Native.PRINTING, replace(at_work, printing_seconds=None)), 903.0, Dialect.PI)
+    assert seen.elapsed_seconds == 67.0
 
 
 def unseen_end(memory: Memory, now: float) -> tuple[ObservedState, Ending | None]:

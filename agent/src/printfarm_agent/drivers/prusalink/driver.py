@@ -1,6 +1,8 @@
 """The driver of PrusaLink, both dialects: files by PUT, starts by POST on a file that was checked, jobs by their number."""
 
 import asyncio
+import codecs
+import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -34,8 +36,12 @@ _STALL_SECONDS = 60.0
 # After a start was taken: how long its job's number is looked for. Far shorter than the authority.
 _NUMBER_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 0.3
-# The Pi's index lags behind an upload by about a second.
+# The Pi's index lags behind an upload by about a second, and behind a replaced file as well.
 _INDEX_LOOKS = 30
+# The Pi shows an end for 11 seconds.
+_END_SECONDS = 20.0
+# A transfer on the Pi that has not moved for so many looks, a second apart, will not end by itself.
+_STILL_LOOKS = 4
 _PARKING_TRIES = 15
 _NO_UPLOAD = frozenset({400, 404, 409, 410, 411, 413, 415, 422, 501, 507})
 _NO_START = frozenset({400, 404, 405, 409, 415, 422, 503})
@@ -110,36 +116,64 @@ class PrusaLinkDriver:
             if look.job is not None:
                 # The Pi would let a file that prints be replaced; Buddy's prints stall while it takes one.
                 raise Refused("the printer prints: it takes no file meanwhile")
+            if self._is_pi() and not await asyncio.to_thread(_is_utf8, path):
+                raise Refused(
+                    "the file holds bytes that are no UTF-8: PrusaLink on a Raspberry Pi would stop in its middle"
+                )
             where = await self._place(name, size)
             upload = Upload(path, size, sent, _STALL_SECONDS, upload_seconds(size, _SLOWEST_UPLOAD))
             await self._upload(where, upload)
             await self._check_size(where, size)
+            await self._wait_for_the_end_to_pass()
+
+    def _is_pi(self) -> bool:
+        return self._server is not None and self._server.dialect is protocol.Dialect.PI
+
+    async def _wait_for_the_end_to_pass(self) -> None:
+        """While the Pi shows how the last print ended it takes no start. Waited for here, where no authority runs out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                while self._is_pi() and (await self._look(self._link)).native in protocol.ENDED:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _upload(self, where: str, upload: Upload) -> None:
         # Not octet-stream: for that the Pi looks into a file that is not there yet, and fails.
         headers = {"Content-Type": "text/x.gcode", "Overwrite": "?1"}
         answer = await self._link.ask("PUT", where, headers=headers, body=upload)
-        if answer.status == 409 and b"transfer" in answer.body.lower() and await self._other_transfer_ended():
+        # The Pi has no words for it.
+        has_another = (
+            b"transfer" in answer.body.lower() if answer.status == 409 else answer.status == 500 and self._is_pi()
+        )
+        if has_another and await self._waited_for_another_transfer():
             answer = await self._link.ask("PUT", where, headers=headers, body=upload)
         taken(answer, _NO_UPLOAD)
 
-    async def _other_transfer_ended(self) -> bool:
-        """Such as an earlier one of ours that was cut off: the printer needs a while to notice."""
-        for _ in range(int(_STALL_SECONDS)):
-            if (await self._link.ask("GET", "/api/v1/transfer")).status == 204:
-                return True
+    async def _waited_for_another_transfer(self) -> bool:
+        """Such as an earlier one of ours that was cut off: the printer needs a while to notice. False if there was none.
+        Raises Refused for one that does not end: after a write that failed the Pi believes in it until it is restarted."""
+        before, still = None, 0
+        for waited in range(int(_STALL_SECONDS)):
+            answer = await self._link.ask("GET", "/api/v1/transfer")
+            if answer.status != 200:
+                return waited > 0 or not self._is_pi()
+            done = protocol.transferred(answer.json())
+            before, still = done, still + 1 if done == before else 0
+            if still >= _STILL_LOOKS and self._is_pi():
+                break
             await asyncio.sleep(1.0)
-        return False
+        words = "PrusaLink believes that another file is on its way, and takes none meanwhile"
+        raise Refused(f"{words}: is somebody sending one? If not, look at its free space, and restart PrusaLink")
 
     async def _check_size(self, where: str, size: int) -> None:
         """There is no checksum: the size is all that can be compared."""
         for _ in range(_INDEX_LOOKS):
-            if (answer := await self._link.ask("GET", where)).status != 404:
+            answer = await self._link.ask("GET", where)
+            stored = protocol.file_size(answer.json()) if answer.status == 200 else None
+            if stored == size:
+                return
+            if answer.status != 404 and not self._is_pi():
                 break
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        stored = protocol.file_size(answer.json()) if answer.status == 200 else None
-        if stored == size:
-            return
         await self._link.ask("DELETE", where)
         if stored is None:
             raise OutcomeUnknown("the printer does not show the file that it took")
@@ -147,9 +181,19 @@ class PrusaLinkDriver:
 
     async def remove_file(self, name: str) -> None:
         async with self._lock:
-            answer = await self._link.ask("DELETE", await self._place(name))
-        if answer.status != 404:
+            where = await self._place(name)
+            answer = await self._link.ask("DELETE", where)
+            is_gone = answer.status == 404 or (answer.status == 500 and await self._has_vanished(where))
+        if not is_gone:
             taken(answer, _NO_CHANGE)
+
+    async def _has_vanished(self, where: str) -> bool:
+        """The Pi fails over a file that is gone already, for as long as its index still has it."""
+        for _ in range(_INDEX_LOOKS if self._is_pi() else 0):
+            if (await self._link.ask("GET", where)).status == 404:
+                return True
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        return False
 
     async def _place(self, name: str, size: int = 0) -> str:
         """Where the file lies, or shall lie. Raises Refused if there is no room for it."""
@@ -176,6 +220,8 @@ class PrusaLinkDriver:
             look = await self._look(self._link)
             if look.job is not None or look.native not in protocol.STARTABLE:
                 raise Refused(f"the printer is {look.native.value.lower()}")
+            if self._is_pi() and look.native in protocol.ENDED:
+                raise Refused("PrusaLink still shows the end of the last print, for some seconds")
             where = await self._place(name)
             taken(await self._link.ask("POST", where), _NO_START)
             self._memory = Memory(name, None, time.monotonic())
@@ -263,6 +309,19 @@ class PrusaLinkDriver:
         """Lets go of the printer. A print goes on."""
         await self._link.close()
         await self._emergency.close()
+
+
+def _is_utf8(path: Path) -> bool:
+    """The Pi reads a print file as text: a byte that is none ends the thread that prints, and nobody is told."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _told(answer: Answer) -> object:

@@ -8,7 +8,7 @@ a finish only if the print was as good as through.
 from dataclasses import dataclass, replace
 
 from ...driver import Ending, Observation, ObservedState
-from .protocol import Dialect, Look, Native
+from .protocol import Dialect, Job, Look, Native
 
 # As good as through: by the printer's own figures.
 _NEARLY_ALL = 0.98
@@ -17,13 +17,18 @@ _SLACK_SECONDS = 5.0
 _GONE_LOOKS = 2
 # A start that was taken shows as a job within this.
 _BEGIN_SECONDS = 60.0
+# How long the Pi shows an end, and takes no other print (``PRINT_END_TIMEOUT`` of PrusaLink 0.8.1).
+_END_SHOWN_SECONDS = 11.0
 _HEATING_DEGREES = 10.0
 _ATTENTION = "the printer waits for a person at its screen"
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One print. ``job_id`` is None until the printer gave it one; ``seen_at`` in seconds of a clock that only grows."""
+    """One print. ``job_id`` is None until the printer gave it one; ``seen_at`` in seconds of a clock that only grows.
+
+    ``printing_seconds`` is the printer's word, and what was seen to print since: the Pi counts on at each hundredth command.
+    """
 
     name: str | None
     job_id: int | None
@@ -31,6 +36,8 @@ class Memory:
     progress: float | None = None
     remaining_seconds: float | None = None
     printing_seconds: float | None = None
+    told_seconds: float | None = None
+    was_printing: bool = False
     cancel_asked: bool = False
     ending: Ending | None = None
     end_of_file: bool = False
@@ -65,16 +72,26 @@ def _taken(memory: Memory | None, look: Look, now: float) -> Memory:
         seen_at=now,
         progress=job.progress if job.progress is not None else memory.progress,
         remaining_seconds=job.remaining_seconds,
-        printing_seconds=job.printing_seconds if job.printing_seconds is not None else memory.printing_seconds,
+        printing_seconds=_printed(memory, job, now),
+        told_seconds=job.printing_seconds,
+        was_printing=look.native is Native.PRINTING and not _prepares(look),
         message=look.message,
         gone_looks=0,
     )
 
 
+def _printed(memory: Memory, job: Job, now: float) -> float | None:
+    told, known = job.printing_seconds, memory.printing_seconds
+    if told is not None and told != memory.told_seconds:
+        return told if known is None else max(told, known)
+    return known if known is None or not memory.was_printing else known + now - memory.seen_at
+
+
 def _without_job(memory: Memory, look: Look, now: float, dialect: Dialect) -> Memory:
     match look.native:
         case Native.FINISHED if memory.job_id is not None:
-            return replace(memory, ending=Ending.COMPLETE, end_of_file=_is_through(memory, now))
+            through = _is_through(memory, now) or (dialect is Dialect.PI and _ended_before_our_eyes(memory, now))
+            return replace(memory, ending=Ending.COMPLETE, end_of_file=through)
         case Native.STOPPED if memory.job_id is not None:
             return replace(memory, ending=Ending.CANCELLED)
         case Native.ERROR if dialect is Dialect.BUDDY:
@@ -104,6 +121,11 @@ def _is_through(memory: Memory, now: float) -> bool:
         return True
     left = memory.remaining_seconds
     return left is not None and left <= now - memory.seen_at + _SLACK_SECONDS
+
+
+def _ended_before_our_eyes(memory: Memory, now: float) -> bool:
+    """The Pi says FINISHED after a file's last line alone, and no other print can have come in between."""
+    return memory.progress is not None and now - memory.seen_at < _END_SHOWN_SECONDS
 
 
 def _told(memory: Memory | None, look: Look, dialect: Dialect) -> Observation:

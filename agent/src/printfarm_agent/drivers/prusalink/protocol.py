@@ -37,8 +37,10 @@ class Native(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-# A start is taken in these; the last two say how the print before ended.
-STARTABLE = frozenset({Native.IDLE, Native.READY, Native.FINISHED, Native.STOPPED})
+# How the print before ended. Buddy takes a start in these; the Pi shows them for some seconds, and takes none.
+ENDED = frozenset({Native.FINISHED, Native.STOPPED})
+# A start may be taken in these.
+STARTABLE = frozenset({Native.IDLE, Native.READY}) | ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,11 @@ def storages(said: Any) -> list[Storage]:
 def file_size(said: Any) -> int | None:
     """Of ``/api/v1/files/...``; None for a folder, or if it does not tell."""
     return reading.count(reading.table(said).get("size"))
+
+
+def transferred(said: Any) -> int | None:
+    """Of ``/api/v1/transfer``: how many bytes have come; None if it does not tell."""
+    return reading.count(reading.table(said).get("transferred"))
 
 
 def complaint(body: Any) -> str:
