@@ -39,6 +39,15 @@ def logged(farm: RealFarm, event: str) -> list[dict[str, Any]]:
     return [entry for entry in farm.printers.log(0) if entry["event"] == event]
 
 
+def stays_reset(farm: RealFarm) -> bool:
+    """A person resets the machine, and again where a stop for what was read before the reset came after it."""
+    told = [entry["event"] for entry in farm.printers.log(0) if entry["event"] in ("halted", "reset_by_person")]
+    if told[-1] == "halted":
+        farm.printers.admin("reset")
+        return False
+    return bool(printer(farm)["state"] == "idle")
+
+
 def let_it_go_on(farm: RealFarm) -> None:
     """A person looked, took the part off, and said so."""
     farm.printers.admin("clear_plate")
@@ -108,8 +117,9 @@ def test_a_heater_that_leaves_its_target_stops_the_machine(farm: RealFarm) -> No
     assert run["reason_code"] == "thermal"
     assert logged(farm, "emergency_stop")
     assert printer(farm)["gates"]["locked"]
-    farm.printers.admin("clear_fault")
-    farm.printers.admin("reset")
+    assert farm.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 202
+    clear(farm)
+    until(lambda: stays_reset(farm), why="the machine is reset, and no stop came after that")
     let_it_go_on(farm)
     checked(farm)
 
