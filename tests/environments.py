@@ -37,11 +37,15 @@ ENVIRONMENTS = {
 }
 
 
+def cache() -> Path:
+    """The folder of all that is installed for tests alone."""
+    return Path(os.environ.get("PRINTFARM_TEST_CACHE") or Path.home() / ".cache" / "printfarm-tests")
+
+
 def folder(name: str) -> Path:
     """Where the environment lies, or would."""
-    cache = Path(os.environ.get("PRINTFARM_TEST_CACHE") or Path.home() / ".cache" / "printfarm-tests")
     lock = (LOCKS / f"{name}.txt").read_bytes() + sys.version.encode()
-    return cache / f"{name}-{hashlib.sha256(lock).hexdigest()[:12]}"
+    return cache() / f"{name}-{hashlib.sha256(lock).hexdigest()[:12]}"
 
 
 def program(name: str) -> str | None:

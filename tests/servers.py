@@ -12,7 +12,7 @@ from pathlib import Path
 # Runs as a program too, where the tree's root is not on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests import environments
+from tests import cura, environments
 
 # Name -> (Debian package, a program of it).
 SERVERS = {
@@ -23,6 +23,8 @@ SERVERS = {
     "chromium": ("chromium", "chromium"),
     "bubblewrap": ("bubblewrap", "bwrap"),
     "prusa-slicer": ("prusa-slicer", "prusa-slicer"),
+    # With its definitions: see ``cura``.
+    "cura": ("cura-engine", "CuraEngine"),
     # A library: see ``program``.
     "faketime": ("libfaketime", "libfaketimeMT.so.1"),
 }
@@ -41,6 +43,8 @@ def program(name: str) -> str | None:
     if name == "faketime":
         libraries = sorted(Path("/usr/lib").glob(f"*/faketime/{SERVERS[name][1]}"))
         return str(libraries[0]) if libraries else None
+    if name == "cura" and cura.definitions() is None:
+        return None
     return shutil.which(SERVERS[name][1], path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
@@ -74,6 +78,8 @@ def main() -> int:
         if program(name) is None:
             print(f"{name}: not installed; trying apt-get install {package} ...", flush=True)
             install(package)
+            if name == "cura" and (why := cura.install()):
+                print(f"{name}: {why}", flush=True)
         found = program(name)
         _tell(name, found)
     for name, environment in environments.ENVIRONMENTS.items():

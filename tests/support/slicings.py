@@ -33,6 +33,56 @@ _OF = {
 }
 
 
+# The same printer, material and quality in the words of the other engines.
+CURA: dict[ProfileKind, dict[str, str]] = {
+    ProfileKind.PRINTER: {
+        "machine_width": "220",
+        "machine_depth": "220",
+        "machine_height": "250",
+        "machine_nozzle_size": "0.4",
+        "machine_gcode_flavor": "RepRap (Marlin/Sprinter)",
+        "machine_heated_bed": "true",
+        "machine_start_gcode": "G28\nM104 S{material_print_temperature}\nM109 S{material_print_temperature, 0}",
+        "machine_end_gcode": "M104 S0\nM84",
+    },
+    ProfileKind.MATERIAL: {
+        "material_type": "PLA",
+        "material_density": "1.24",
+        "material_diameter": "1.75",
+        "material_print_temperature": "210",
+        "material_bed_temperature": "60",
+    },
+    ProfileKind.QUALITY: {"layer_height": "0.2", "infill_sparse_density": "15", "adhesion_type": "skirt"},
+}
+ORCA: dict[ProfileKind, dict[str, str]] = {
+    ProfileKind.PRINTER: {
+        "printable_area": "0x0,220x0,220x220,0x220",
+        "printable_height": "250",
+        "nozzle_diameter": "0.4",
+        "gcode_flavor": "marlin",
+        "machine_start_gcode": "G28\nM109 S[nozzle_temperature_initial_layer]",
+        "machine_end_gcode": "M104 S0\nM84",
+        "machine_max_speed_x": "500,200",
+    },
+    ProfileKind.MATERIAL: {
+        "filament_type": "PLA",
+        "filament_diameter": "1.75",
+        "filament_density": "1.24",
+        "nozzle_temperature": "210",
+        "nozzle_temperature_initial_layer": "215",
+        "hot_plate_temp": "60",
+        "hot_plate_temp_initial_layer": "65",
+    },
+    ProfileKind.QUALITY: {"layer_height": "0.2", "sparse_infill_density": "15%", "brim_type": "no_brim"},
+}
+OF_ENGINE = {"prusaslicer": _OF, "curaengine": CURA, "orcaslicer": ORCA}
+
+
+def merged(engine: str) -> dict[str, str]:
+    """A setup's settings."""
+    return {key: value for settings in OF_ENGINE[engine].values() for key, value in settings.items()}
+
+
 def a_profile(kind: ProfileKind, name: str = "", **changes: Any) -> Profile:
     """Version 1, made at the beginning of time."""
     models = ("M",) if kind is ProfileKind.PRINTER else ()
@@ -43,6 +93,14 @@ def a_profile(kind: ProfileKind, name: str = "", **changes: Any) -> Profile:
 def three_profiles() -> list[Profile]:
     """One of each kind: for the model M with a 0.4 mm nozzle, and PLA."""
     return [a_profile(kind) for kind in ProfileKind]
+
+
+def profiles_of(engine: str) -> list[Profile]:
+    """One of each kind, in the words of that engine and named after it."""
+    return [
+        a_profile(kind, f"{engine}-{kind}", engine=engine, settings=dict(settings))
+        for kind, settings in OF_ENGINE[engine].items()
+    ]
 
 
 def a_slicing(slicing_id: str = "s1", **changes: Any) -> Slicing:

@@ -12,7 +12,7 @@ from .facts import Warned
 from .kinds import STL_FACET, STL_HEADER, STL_TRAILING
 from .mesh import MOST_TRIANGLES, Corners, Soup, check_count
 
-_RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _PIECE = 4 << 20
 _LONGEST_TOKEN = 48
 # facet normal x y z outer loop (vertex x y z) x3 endloop endfacet
@@ -41,7 +41,7 @@ def read_stl(path: Path) -> tuple[Soup, tuple[Warned, ...]]:
         raise Refused(f"the STL is cut off: {count} triangles need {expected} bytes, it has {size}")
     if size - expected > STL_TRAILING:
         raise Refused(f"the STL has {size - expected} bytes after its {count} triangles")
-    records = np.memmap(path, _RECORD, "r", STL_HEADER, (count,))
+    records = np.memmap(path, RECORD, "r", STL_HEADER, (count,))
     extra = (Warned("trailing_bytes", f"{size - expected} bytes follow the last triangle"),) if size > expected else ()
     return Soup(records["corners"]), extra
 

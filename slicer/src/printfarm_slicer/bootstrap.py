@@ -14,6 +14,8 @@ from printfarm_rpc.tls import CredentialFiles, check
 
 from .client import FarmClient
 from .engine import SlicerEngine
+from .engines.cura import CuraEngine
+from .engines.orcaslicer import OrcaSlicer
 from .engines.prusaslicer import PrusaSlicer
 from .sandbox import NoSandbox, Sandbox
 from .settings import SlicerSettings
@@ -26,17 +28,23 @@ class NoSlicer(Exception):
     """This host has no slicer. The text says what to install."""
 
 
-def find_engines() -> dict[str, SlicerEngine]:
-    """The slicers that are installed here, by name."""
-    found = [PrusaSlicer.find()]
+def find_engines(settings: SlicerSettings) -> dict[str, SlicerEngine]:
+    """The slicers that are installed here and can be used, by name."""
+    found: list[SlicerEngine | None] = [
+        PrusaSlicer.find(),
+        CuraEngine.find(settings.cura_definitions),
+        OrcaSlicer.find(settings.orca_program),
+    ]
     return {engine.name: engine for engine in found if engine is not None}
 
 
 def able(settings: SlicerSettings) -> tuple[dict[str, SlicerEngine], Sandbox]:
     """What this host slices with. Raises NoSlicer, NoSandbox."""
-    engines = find_engines()
+    engines = find_engines(settings)
     if not engines:
-        raise NoSlicer("no slicer is installed: install PrusaSlicer (apt-get install prusa-slicer)")
+        raise NoSlicer(
+            "no slicer is installed: install PrusaSlicer (apt-get install prusa-slicer), CuraEngine or OrcaSlicer"
+        )
     return engines, Sandbox.open(limits_only=settings.limits_only)
 
 

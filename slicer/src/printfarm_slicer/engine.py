@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from printfarm_files import Bounds
+from printfarm_files.threemf import Model
+
 # Names inside the job's own folder. No name of a user reaches a command line.
-MODEL = "model.3mf"
 RESULT = "out.gcode"
 
 
@@ -29,24 +31,63 @@ class Ended:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to slice: triangles that were read whole, the merged settings of a setup, and how many copies stand on the plate."""
+
+    model: Model
+    settings: Mapping[str, str]
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the print file must be of, by the settings. Millimetres; ``room`` is the box that can be printed in."""
+
+    room: Bounds
+    layer_height_mm: float
+    nozzle_mm: float
+    material: str
+
+
 class SlicerEngine(Protocol):
-    """One slicer program as it is installed on this host."""
+    """One slicer program as it is installed on this host.
+
+    ``version`` names all that its result depends on beside the order: what it sliced is not sliced again under the same one.
+    """
 
     name: str
     version: str
 
-    def files(self, settings: Mapping[str, str]) -> dict[str, bytes]:
-        """What the program reads beside the model: name -> content, for the job's folder."""
-        ...
+    def prepare(self, order: Order, folder: Path, inside: PurePosixPath) -> list[str]:
+        """Writes what the program reads into the empty ``folder``; the answer is the program and its arguments.
 
-    def command(self, folder: PurePosixPath, parts: int) -> list[str]:
-        """The program and its arguments; ``folder`` is the job's folder as the program sees it."""
+        ``inside`` is the folder as the program sees it. Raises SlicingFailed.
+        """
         ...
 
     def progress(self, line: str) -> float | None:
         """0..1, if a line of its output tells it."""
         ...
 
-    def refusal(self, ended: Ended) -> str:
-        """What the program said, as one sentence for whoever sent the model; empty if it said nothing."""
+    def failure(self, ended: Ended, folder: Path) -> SlicingFailed | None:
+        """Why there is no print file, where this program's own way of ending says it; the reason in its words."""
         ...
+
+    def result(self, settings: Mapping[str, str], ended: Ended, folder: Path) -> Path:
+        """The print file as it is to be kept, whether it is there or not; asked for once the program has ended well.
+
+        Raises SlicingFailed.
+        """
+        ...
+
+    def wanted(self, settings: Mapping[str, str]) -> Wanted:
+        """What these settings ask of the print file."""
+        ...
+
+
+def own_file(path: Path) -> Path:
+    """The path, unless the program put a link there: that would lead out of its folder. Raises SlicingFailed."""
+    if path.is_symlink():
+        raise SlicingFailed("result_refused", "the slicer's file is none of its own")
+    return path

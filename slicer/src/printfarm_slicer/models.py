@@ -1,4 +1,4 @@
-"""What a slicer is given in place of what a client sent: triangles alone, written anew by us."""
+"""What a slicer is given in place of what a client sent: triangles alone, which each engine has written anew."""
 
 from pathlib import Path
 
@@ -8,24 +8,23 @@ from printfarm_files import Kind, Refused
 from printfarm_files.mesh import Soup, measure
 from printfarm_files.stl import read_stl
 from printfarm_files.threemf import Model, Part, read_3mf
-from printfarm_files.threemf_write import write_clean_3mf
 
 from .engine import SlicingFailed
 
 _UNIT = np.eye(4, 3)
 
 
-def write_clean_model(source: Path, kind: str, target: Path) -> None:
-    """The model as a 3MF without any settings, names or other parts (bad input 49). Checked whole on the way.
+def read_model(source: Path, kind: str) -> Model:
+    """The triangles of what a client sent, checked whole; nothing else of the file is kept.
 
     Raises SlicingFailed ``model_refused``.
     """
     try:
         model = read_3mf(source) if kind == Kind.THREE_MF else _of_soup(read_stl(source)[0])
         measure(model)
-        write_clean_3mf(model, target)
     except Refused as error:
         raise SlicingFailed("model_refused", error.reason) from None
+    return model
 
 
 def _of_soup(soup: Soup) -> Model:

@@ -21,6 +21,12 @@ class SlicerSettings(BaseSettings):
     credentials_dir: Path | None = Field(default=None, validation_alias=AliasChoices("PRINTFARM_SLICER_CREDENTIALS"))
     # This worker's alone; a new folder of the system's temporary ones if unset.
     work_dir: Path | None = Field(default=None, validation_alias=AliasChoices("PRINTFARM_SLICER_WORK_DIR"))
+    # The folder of Cura's own definitions; where Cura keeps them if unset.
+    cura_definitions: Path | None = Field(
+        default=None, validation_alias=AliasChoices("PRINTFARM_SLICER_CURA_DEFINITIONS")
+    )
+    # OrcaSlicer's program: an unpacked AppImage's ``AppRun``, say; looked for in PATH if unset.
+    orca_program: Path | None = Field(default=None, validation_alias=AliasChoices("PRINTFARM_SLICER_ORCA"))
     # Slices without a sandbox where none can be made: network and files of this host are then open to the slicer.
     limits_only: bool = Field(default=False, validation_alias=AliasChoices("PRINTFARM_SLICER_LIMITS_ONLY"))
     memory_mib: int = Field(

@@ -6,28 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from printfarm_slicer.engine import MODEL, Ended, SlicingFailed
-from printfarm_slicer.engines.prusaslicer import CONFIG, PrusaSlicer
+from printfarm_slicer.engine import Ended, SlicingFailed
+from printfarm_slicer.engines.prusaslicer import CONFIG, MODEL, PrusaSlicer
 from printfarm_slicer.running import run
 from printfarm_slicer.sandbox import Sandbox, SlicerLimits
 from printfarm_slicer.slicing import Work, check_end, slice_model
 from tests.support.models import box_3mf, box_stl
-from tests.support.slicings import MATERIAL_SETTINGS, PRINTER_SETTINGS, QUALITY_SETTINGS
+from tests.support.slicings import merged
 
-SETTINGS = PRINTER_SETTINGS | MATERIAL_SETTINGS | QUALITY_SETTINGS
+from .conftest import works
+
+SETTINGS = merged("prusaslicer")
 LIMITS = SlicerLimits(memory_bytes=2 << 30, wall_seconds=240.0)
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Callable[..., Work]:
     """A model of that content."""
-
-    def made(content: bytes = b"", kind: str = "stl", parts: int = 1, **settings: str) -> Work:
-        source = tmp_path / "source"
-        source.write_bytes(content or box_stl())
-        return Work(source, kind, SETTINGS | settings, parts)
-
-    return made
+    return works(tmp_path, SETTINGS)
 
 
 async def test_a_model_becomes_a_checked_print_file(
@@ -160,7 +156,7 @@ async def test_a_slicer_that_wants_too_much_is_ended(
         (Ended(1, "", "Layer height can't be greater than nozzle diameter"), "slicer_refused"),
     ],
 )
-def test_each_end_has_its_name(ended: Ended, code: str) -> None:
+def test_each_end_has_its_name(ended: Ended, code: str, tmp_path: Path) -> None:
     with pytest.raises(SlicingFailed) as failed:
-        check_end(PrusaSlicer("prusa-slicer", "2.5.0"), ended)
+        check_end(PrusaSlicer("prusa-slicer", "2.5.0"), ended, tmp_path)
     assert failed.value.code == code

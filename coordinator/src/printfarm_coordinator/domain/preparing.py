@@ -62,7 +62,7 @@ class Workshop:
             return Obstacle("checking", "its file is being checked before any printer gets it")
         if not job.needs_slicing:
             return PrintFile(job.artifact_sha256, job.estimated_seconds)
-        setup = self.profiles.setup_for(printer, job)
+        setup = self.setup_for(job, printer)
         if isinstance(setup, Obstacle):
             return setup
         task = self.task_of(job, setup)
@@ -74,9 +74,27 @@ class Workshop:
             return Obstacle("not_sliced", f"it is being sliced for it: {task.state}, {task.progress:.0%}")
         return PrintFile(task.result_sha256, task.estimated_seconds)
 
+    def setup_for(self, job: Job, printer: Printer) -> Setup | Obstacle:
+        """The preferred setup of those that can be had: a worker has its slicer, or it is sliced already.
+
+        If none can, the preferred one: its obstacle names the slicer that is missing.
+        """
+        setups = self.profiles.setups_for(printer, job)
+        if isinstance(setups, Obstacle):
+            return setups
+        return next((setup for setup in setups if self._can_be_had(job, setup)), setups[0])
+
+    def _can_be_had(self, job: Job, setup: Setup) -> bool:
+        if setup.engine in self.engines:
+            return True
+        task = self.task_of(job, setup)
+        return task is not None and task.state is SlicingState.DONE
+
     def _not_ordered(self, setup: Setup) -> Obstacle:
         if setup.engine not in self.engines:
-            return Obstacle("no_slicer", f"no worker with {setup.engine} is connected: start printfarm-slicer")
+            return Obstacle(
+                "no_slicer", f"no worker with {setup.engine} is connected: start printfarm-slicer where it is installed"
+            )
         return Obstacle("not_sliced", "it is not sliced for it yet")
 
     def task_of(self, job: Job, setup: Setup) -> Slicing | None:
@@ -106,18 +124,14 @@ class Workshop:
         """The slicings that stand for the job on these printers, oldest first."""
         if not job.needs_slicing:
             return []
-        setups = [self.profiles.setup_for(p, job) for p in printers if not mismatches(p, job.requirements)]
+        setups = [self.setup_for(job, p) for p in printers if not mismatches(p, job.requirements)]
         found = [self.task_of(job, setup) for setup in setups if isinstance(setup, Setup)]
         tasks = {task.slicing_id: task for task in found if task is not None}
         return sorted(tasks.values(), key=lambda task: (task.created_at, task.slicing_id))
 
     def plan(self, job: Job, candidates: Sequence[Candidate], now: int) -> Plan:
         """As few slicings as the plates owed need: first for printers that could start now, else for most printers."""
-        able = [
-            (c, self.profiles.setup_for(c.printer, job))
-            for c in candidates
-            if not mismatches(c.printer, job.requirements)
-        ]
+        able = [(c, self.setup_for(job, c.printer)) for c in candidates if not mismatches(c.printer, job.requirements)]
         found = [(c, setup) for c, setup in able if isinstance(setup, Setup)]
         setups = {setup.settings_hash: setup for _, setup in found}
         count = Counter(setup.settings_hash for _, setup in found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .errors import Invalid
-from .slicer_keys import ENGINES, wrong_value
+from .slicer_keys import ENGINES, is_never_taken, wrong_value
 
 MOST_SETTINGS = 400
 LONGEST_NAME = 63
@@ -41,6 +41,16 @@ class Profile:
     retired_at: int | None = None
 
     @property
+    def nozzle_diameter_mm(self) -> float:
+        """Of a printer's profile."""
+        return float(self.settings[ENGINES[self.engine].nozzle])
+
+    @property
+    def material_type(self) -> str:
+        """Of a material's profile: PLA, PETG, ..."""
+        return self.settings[ENGINES[self.engine].material]
+
+    @property
     def label(self) -> str:
         """Name and version, as people and records name it."""
         return f"{self.name}@{self.version}"
@@ -58,7 +68,7 @@ def check_profile(profile: Profile) -> None:
         raise Invalid("description", "must be at most 500 characters")
     if len(profile.settings) > MOST_SETTINGS:
         raise Invalid("settings", f"must be at most {MOST_SETTINGS}")
-    rules = ENGINES[profile.engine]
+    rules = ENGINES[profile.engine].rules
     for key, value in profile.settings.items():
         rule = rules.get(key)
         if rule is None or rule.kind != profile.kind:
@@ -71,9 +81,11 @@ def check_profile(profile: Profile) -> None:
 
 
 def _why_not_taken(key: str, profile: Profile) -> str:
-    rule = ENGINES[profile.engine].get(key)
+    rule = ENGINES[profile.engine].rules.get(key)
+    if rule is None and is_never_taken(key):
+        return "is never taken: it runs a program, names a file or reaches a network; leave it out"
     if rule is None:
-        return "is not on the list of settings that a profile may have"
+        return f"is not on the list of {profile.engine} settings that a profile may have"
     return f"belongs into a {rule.kind} profile"
 
 

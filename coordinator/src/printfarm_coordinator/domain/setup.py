@@ -25,7 +25,7 @@ class Catalogue:
         self._versions: dict[str, list[Profile]] = {}
         for profile in sorted(profiles, key=lambda p: (p.name, p.version)):
             self._versions.setdefault(profile.name, []).append(profile)
-        self._known: dict[object, Setup | Obstacle] = {}
+        self._known: dict[object, tuple[Setup, ...] | Obstacle] = {}
 
     def at(self, moment: int) -> list[Profile]:
         """Of each profile the version for a job accepted then: the newest of that time, else the first made since.
@@ -43,37 +43,43 @@ class Catalogue:
         """The quality profile of that name, for a job accepted then."""
         return next((p for p in self.at(moment) if p.kind is ProfileKind.QUALITY and p.name == name), None)
 
-    def setup_for(self, printer: Printer, job: Job) -> Setup | Obstacle:
-        """The setup, or why there is none."""
-        return self.setup_of(effective_abilities(printer), job.profile, job.created_at)
+    def setups_for(self, printer: Printer, job: Job) -> tuple[Setup, ...] | Obstacle:
+        """The setups that fit, at most one for each printer's profile, the preferred first; or why there is none."""
+        return self.setups_of(effective_abilities(printer), job.profile, job.created_at)
 
-    def setup_of(self, has: Abilities, quality: str, moment: int) -> Setup | Obstacle:
-        """The setup for a printer of these abilities. ``quality``: a profile's name, or empty for the default one."""
+    def setups_of(self, has: Abilities, quality: str, moment: int) -> tuple[Setup, ...] | Obstacle:
+        """As ``setups_for``, of a printer of these abilities. ``quality``: a profile's name, or empty for the default one."""
         key = (has.model, has.nozzle_diameter_mm, has.material, quality, moment)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = _setup(self.at(moment), has, quality)
+            found = self._known[key] = _setups(self.at(moment), has, quality)
         return found
 
 
-def _setup(profiles: list[Profile], has: Abilities, quality: str) -> Setup | Obstacle:
-    machines = [p for p in profiles if _is_for_printer(p, has)]
+def _setups(profiles: list[Profile], has: Abilities, quality: str) -> tuple[Setup, ...] | Obstacle:
+    machines = _preferred([p for p in profiles if _is_for_printer(p, has)])
     if not machines:
         nozzle = f" with a {has.nozzle_diameter_mm:g} mm nozzle" if has.nozzle_diameter_mm is not None else ""
         return Obstacle("no_profile", f"no printer profile is for the model {has.model or 'unknown'}{nozzle}")
     if not has.material:
         return Obstacle("no_profile", "its loaded material is unknown, so no material profile can be chosen")
-    for machine in _preferred(machines):
-        same_engine = [p for p in profiles if p.engine == machine.engine]
-        materials = [p for p in same_engine if _is_for_material(p, has.material)]
-        qualities = [p for p in same_engine if _is_for_quality(p, quality)]
-        if materials and qualities:
-            return _joined(machine, _preferred(materials)[0], _preferred(qualities)[0])
+    tried = [_of_machine(profiles, machine, has.material, quality) for machine in machines]
+    found = tuple(each for each in tried if isinstance(each, Setup))
+    # What the preferred profile lacks is what a person looks for first.
+    return found or next(each for each in tried if isinstance(each, Obstacle))
+
+
+def _of_machine(profiles: list[Profile], machine: Profile, material: str, quality: str) -> Setup | Obstacle:
+    """With the preferred ones of the same engine: a slicer reads no other's settings."""
+    same_engine = [p for p in profiles if p.engine == machine.engine]
+    materials = _preferred([p for p in same_engine if _is_for_material(p, material)])
+    qualities = _preferred([p for p in same_engine if _is_for_quality(p, quality)])
     if not materials:
-        return Obstacle("no_profile", f"no material profile is for {has.material}")
-    return Obstacle(
-        "no_profile", f"there is no quality profile {quality}" if quality else "no quality profile is default"
-    )
+        return Obstacle("no_profile", f"no material profile of {machine.engine} is for {material}")
+    if not qualities:
+        what = f"no quality profile {quality}" if quality else "no default quality profile"
+        return Obstacle("no_profile", f"there is {what} of {machine.engine}")
+    return _joined(machine, materials[0], qualities[0])
 
 
 def _preferred(profiles: list[Profile]) -> list[Profile]:
@@ -83,14 +89,14 @@ def _preferred(profiles: list[Profile]) -> list[Profile]:
 def _is_for_printer(profile: Profile, has: Abilities) -> bool:
     if profile.kind is not ProfileKind.PRINTER:
         return False
-    nozzle = float(profile.settings["nozzle_diameter"])
+    nozzle = profile.nozzle_diameter_mm
     fits = has.nozzle_diameter_mm is None or abs(has.nozzle_diameter_mm - nozzle) < 0.005
     return fits and has.model.casefold() in {model.casefold() for model in profile.printer_models}
 
 
 def _is_for_material(profile: Profile, material: str) -> bool:
     is_material = profile.kind is ProfileKind.MATERIAL
-    return is_material and profile.settings["filament_type"].casefold() == material.casefold()
+    return is_material and profile.material_type.casefold() == material.casefold()
 
 
 def _is_for_quality(profile: Profile, name: str) -> bool:

@@ -7,9 +7,15 @@ from ..comments import Comments, above_zero, plausible_seconds
 from ..facts import Bounds, FileFacts, Tool
 from .spelling import Spelling, elapsed, shown
 
+# It says little of material and nozzle; what the farm's own slicer worker adds is in PrusaSlicer's words.
 CURA = Spelling(
     length=("Filament used",),
     length_unit_mm=1000.0,
+    weight=("filament used [g]",),
+    nozzle=("nozzle_diameter",),
+    filament_type=("filament_type",),
+    bed_shape=("bed_shape",),
+    height=("max_print_height",),
     layer_count=("LAYER_COUNT",),
     layer_height=("Layer height",),
     printer=("TARGET_MACHINE.NAME",),

@@ -8,18 +8,24 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from ..engine import MODEL, RESULT, Ended
+from printfarm_files import Bounds
+from printfarm_files.threemf_write import write_clean_3mf
+
+from ..engine import RESULT, Ended, Order, SlicingFailed, Wanted, own_file
 
 NAME = "prusaslicer"
 PROGRAMS = ("prusa-slicer", "PrusaSlicer")
+MODEL = "model.3mf"
 CONFIG = "setup.ini"
 _VERSION = re.compile(r"PrusaSlicer-(\d{1,4}(?:\.\d{1,4}){1,3}[-+\w.]{0,40})")
 _PROGRESS = re.compile(r"^(\d{1,3}) =>")
 _TRACE = re.compile(r"^\[[^\]]*\] \[[^\]]*\] \[\w+\]\s*")
 _PATH = re.compile(r"(?:/[\w.+-]+)+/?")
 _VERSION_SECONDS = 60.0
+# An end by an uncaught exception that is the model's.
+_PLAIN_WORDS = ("could not fit on the bed",)
 # Whatever a profile or a file says: no command after the export, and a file that a farm can read, check and stream.
 FORCED = {
     "post_process": "",
@@ -50,11 +56,16 @@ class PrusaSlicer:
                 return cls(program, version)
         return None
 
-    def files(self, settings: Mapping[str, str]) -> dict[str, bytes]:
-        """The setup as a flat INI. Line breaks are written as the two characters that it reads as one."""
+    def prepare(self, order: Order, folder: Path, inside: PurePosixPath) -> list[str]:
+        """The model as a 3MF without settings, names or other parts (bad input 49), and the setup."""
+        write_clean_3mf(order.model, folder / MODEL)
+        (folder / CONFIG).write_bytes(self._setup(order.settings))
+        return self.command(inside, order.parts)
+
+    def _setup(self, settings: Mapping[str, str]) -> bytes:
+        """As a flat INI. Line breaks are written as the two characters that it reads as one."""
         merged = {**settings, **{key: value for key, value in FORCED.items() if self._knows(key)}}
-        lines = [f"{key} = {_escaped(value)}\n" for key, value in sorted(merged.items())]
-        return {CONFIG: "".join(lines).encode()}
+        return "".join(f"{key} = {_escaped(value)}\n" for key, value in sorted(merged.items())).encode()
 
     def _knows(self, key: str) -> bool:
         numbers = tuple(int(number) for number in re.findall(r"\d+", self.version)[:2])
@@ -73,12 +84,39 @@ class PrusaSlicer:
         found = _PROGRESS.match(line)
         return min(100, int(found[1])) / 100 if found else None
 
-    def refusal(self, ended: Ended) -> str:
-        """The last line that is a sentence, without its paths; an uncaught exception's own words. Empty if it said nothing."""
-        said = [_TRACE.sub("", line).strip() for line in (ended.stdout + "\n" + ended.stderr).splitlines()]
-        said = [line for line in said if line and not _PROGRESS.match(line) and not line.startswith("terminate called")]
-        last = said[-1].removeprefix("what():").strip() if said else ""
-        return _PATH.sub("the model", last)
+    def failure(self, ended: Ended, folder: Path) -> SlicingFailed | None:
+        """It meets the end of its address space without a word, and leaves by an exception where a part is too large."""
+        reason = _last_sentence(ended)
+        if any(word in ended.stdout + ended.stderr for word in _PLAIN_WORDS):
+            return SlicingFailed("slicer_refused", reason)
+        if not 0 < ended.returncode <= 128:
+            return None
+        if not reason:
+            return SlicingFailed("slicer_limit", "the slicer needed more memory than it may have")
+        return SlicingFailed("slicer_refused", reason)
+
+    def result(self, settings: Mapping[str, str], ended: Ended, folder: Path) -> Path:
+        """As it wrote it."""
+        return own_file(folder / RESULT)
+
+    def wanted(self, settings: Mapping[str, str]) -> Wanted:
+        """By its own keys."""
+        corners = [corner.split("x") for corner in settings["bed_shape"].split(",")]
+        xs, ys = [float(x) for x, _ in corners], [float(y) for _, y in corners]
+        return Wanted(
+            Bounds((min(xs), min(ys), 0.0), (max(xs), max(ys), float(settings["max_print_height"]))),
+            float(settings["layer_height"]),
+            float(settings["nozzle_diameter"]),
+            settings["filament_type"],
+        )
+
+
+def _last_sentence(ended: Ended) -> str:
+    """Of its output, without its paths; an uncaught exception's own words. Empty if it said nothing."""
+    said = [_TRACE.sub("", line).strip() for line in (ended.stdout + "\n" + ended.stderr).splitlines()]
+    said = [line for line in said if line and not _PROGRESS.match(line) and not line.startswith("terminate called")]
+    last = said[-1].removeprefix("what():").strip() if said else ""
+    return _PATH.sub("the model", last)
 
 
 def _escaped(value: str) -> str:

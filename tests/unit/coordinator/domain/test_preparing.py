@@ -11,7 +11,7 @@ from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Obsta
 from printfarm_coordinator.domain.profile import ProfileKind
 from printfarm_coordinator.domain.setup import Catalogue, Setup
 from printfarm_coordinator.domain.slicing import Slicing, SlicingKey, SlicingState, without_result
-from tests.support.slicings import MATERIAL_SETTINGS, a_profile, a_slicing, three_profiles
+from tests.support.slicings import MATERIAL_SETTINGS, a_profile, a_slicing, profiles_of, three_profiles
 from tests.support.stores import SECOND, SHA, a_job, a_printer
 
 NOW = 2_000 * SECOND
@@ -46,9 +46,9 @@ def candidates(*printers: Printer) -> list[Candidate]:
 
 
 def setup(material: str = "PLA") -> Setup:
-    found = Catalogue(PROFILES).setup_for(printer("x", material), a_model_job())
-    assert isinstance(found, Setup)
-    return found
+    found = Catalogue(PROFILES).setups_for(printer("x", material), a_model_job())
+    assert not isinstance(found, Obstacle)
+    return found[0]
 
 
 def task(material: str = "PLA", version: str = "2.5.0", **changes: Any) -> Slicing:
@@ -181,3 +181,37 @@ def test_a_result_that_was_deleted_is_made_again_and_fails_no_job() -> None:
         found = shop.file_for(job, printer("p1"))
         assert isinstance(found, Obstacle)
         assert found.code == "not_sliced"
+
+
+BOTH = Catalogue([*PROFILES, *profiles_of("curaengine")])
+
+
+def of_two_slicers(*tasks: Slicing, engines: dict[str, str]) -> Workshop:
+    """Two setups fit; Cura's is the preferred one, by its name."""
+    return Workshop(BOTH, {SHA: tasks}, engines)
+
+
+def test_the_setup_is_one_that_a_worker_can_slice() -> None:
+    for engines, expected in (
+        ({"prusaslicer": "2.5.0", "curaengine": "4.13.0"}, "curaengine-material@1"),
+        (ENGINES, "material@1"),
+        ({"curaengine": "4.13.0"}, "curaengine-material@1"),
+    ):
+        assert ordered(of_two_slicers(engines=engines), a_model_job(), printer("p1")) == [expected]
+
+
+def test_what_the_preferred_slicer_has_made_is_printed_without_it() -> None:
+    made = BOTH.setups_for(printer("p1"), a_model_job())
+    assert not isinstance(made, Obstacle)
+    key = SlicingKey(SHA, made[0].settings_hash, 1, "curaengine", "4.13.0")
+    done = a_slicing(
+        "c", key=key, state=SlicingState.DONE, result_sha256="c" * 64, estimated_seconds=9.0, ended_at=1_500 * SECOND
+    )
+    assert of_two_slicers(done, engines=ENGINES).file_for(a_model_job(), printer("p1")) == PrintFile("c" * 64, 9.0)
+    assert ordered(of_two_slicers(done, engines=ENGINES), a_model_job(), printer("p1")) == []
+
+
+def test_a_slicer_that_no_worker_has_is_named() -> None:
+    file = of_two_slicers(engines={"orcaslicer": "2.3"}).file_for(a_model_job(), printer("p1"))
+    assert isinstance(file, Obstacle) and file.code == "no_slicer"
+    assert "no worker with curaengine is connected" in file.explanation
