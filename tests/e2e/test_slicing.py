@@ -1,15 +1,17 @@
-"""A model is sliced by the real PrusaSlicer, printed and completed; workers die, and nothing is sliced twice."""
+"""A model is sliced by a real slicer, printed and completed; workers die, and nothing is sliced twice."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from printfarm_coordinator.domain.profile import ProfileKind
 from tests.conftest import need, need_sandbox
 from tests.support.farm import RealFarm, real_farm, until
 from tests.support.models import box_3mf, box_stl
-from tests.support.slicings import MATERIAL_SETTINGS, PRINTER_SETTINGS, QUALITY_SETTINGS
+from tests.support.slicings import MATERIAL_SETTINGS, OF_ENGINE, PRINTER_SETTINGS, QUALITY_SETTINGS
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -18,13 +20,27 @@ pytestmark = pytest.mark.timeout(300)
 def farm(tmp_path: Path) -> Iterator[RealFarm]:
     """With two workers that nobody has started yet, and profiles for the virtual printer."""
     need("prusa-slicer")
-    need_sandbox()
-    with real_farm(tmp_path, printer_count=1, time_scale=2_000.0, slicer_count=2) as made:
+    with bare_farm(tmp_path) as made:
         put(made, "virtual", "printer", PRINTER_SETTINGS, printer_models=["Virtual One"])
         put(made, "pla", "material", MATERIAL_SETTINGS)
         put(made, "standard", "quality", QUALITY_SETTINGS, is_default=True)
         put(made, "draft", "quality", {**QUALITY_SETTINGS, "layer_height": "0.3"})
         yield made
+
+
+@contextmanager
+def bare_farm(folder: Path) -> Iterator[RealFarm]:
+    """With two workers that nobody has started yet, and no profile."""
+    need_sandbox()
+    with real_farm(folder, printer_count=1, time_scale=2_000.0, slicer_count=2) as made:
+        yield made
+
+
+def put_all(farm: RealFarm, engine: str) -> None:
+    """The virtual printer's profiles for that slicer, named after it."""
+    for kind, settings in OF_ENGINE[engine].items():
+        more: dict[str, Any] = {"printer_models": ["Virtual One"]} if kind == "printer" else {}
+        put(farm, f"{engine}-{kind}", kind, settings, engine=engine, is_default=kind == "quality", **more)
 
 
 def put(farm: RealFarm, name: str, kind: str, settings: dict[str, str], **more: Any) -> None:
@@ -106,3 +122,48 @@ def test_without_a_worker_a_model_is_refused_and_a_killed_one_is_taken_over(farm
     start_worker(farm, 1)
     job = in_state(farm, job_id, "queued", "active")
     assert [each["state"] for each in job["slicings"]] == ["done"]
+
+
+def test_a_model_is_sliced_by_curaengine_and_printed(tmp_path: Path) -> None:
+    need("cura")
+    with bare_farm(tmp_path) as farm:
+        put_all(farm, "curaengine")
+        start_worker(farm)
+        job_id = submit(farm, "cura", box_stl(), quantity=2, parts_per_plate=2)
+        run = farm.wait_run(job_id, "finished", seconds=150)
+        job = farm.status(job_id)
+        [slicing] = job["slicings"]
+        assert (slicing["state"], slicing["engine"]) == ("done", "curaengine")
+        assert slicing["profiles"] == ["curaengine-printer@1", "curaengine-material@1", "curaengine-quality@1"]
+        assert run["artifact_sha256"] == slicing["result_sha256"]
+        assert slicing["filament_grams"] > 0 and job["estimated_run_seconds"] == slicing["estimated_run_seconds"]
+        farm.sign_off(run)
+        in_state(farm, job_id, "completed")
+
+
+def test_a_slicer_that_no_worker_has_is_named_and_another_one_is_taken(tmp_path: Path) -> None:
+    need("cura")
+    with bare_farm(tmp_path) as farm:
+        put_all(farm, "orcaslicer")
+        start_worker(farm)
+        job_id = submit(farm, "orca", box_stl())
+        job = farm.status(job_id)
+        assert job["state"] == "preparing" and job["slicings"] == []
+        assert "no worker with orcaslicer is connected" in job["waiting"]["summary"]
+        [reason] = job["waiting"]["reasons"]
+        assert reason["code"] == "no_slicer"
+        # A dry run says so, too, and orders nothing.
+        with farm.client() as client:
+            asked = {"artifact_sha256": job["artifact_sha256"], "quantity": 1}
+            found = client.post("/api/v1/jobs/estimate", json=asked).json()
+        assert (found["able_printer_ids"], found["preparing"]) == ([], False)
+        assert [each["code"] for each in found["reasons"]] == ["no_slicer"]
+
+        # Profiles of a slicer that the worker has: the job takes those, whatever their names.
+        put_all(farm, "curaengine")
+        put(farm, "orcaslicer-printer", "printer", OF_ENGINE["orcaslicer"][ProfileKind.PRINTER], engine="orcaslicer",
+            is_default=True, printer_models=["Virtual One"])  # fmt: skip
+        run = farm.wait_run(job_id, "finished", seconds=150)
+        assert [each["engine"] for each in farm.status(job_id)["slicings"]] == ["curaengine"]
+        farm.sign_off(run)
+        in_state(farm, job_id, "completed")

@@ -28,6 +28,7 @@ from printfarm_coordinator.app.enroll import create_token, enroll
 from printfarm_coordinator.app.farm import Caller, Farm
 from printfarm_coordinator.app.ports import Role
 from printfarm_rpc.identity import Identity, PeerRole
+from tests import cura
 
 from .history import History, Outage, Told, read_files, read_journal, read_rows
 from .ports import free_port
@@ -164,9 +165,11 @@ class RealFarm:
         )
 
     def _slicer_environment(self, name: str) -> dict[str, str]:
+        definitions = cura.definitions()
         return {
             "PRINTFARM_CONTROL_TARGET": f"127.0.0.1:{self.ports['control']}",
             "PRINTFARM_SLICER_CREDENTIALS": str(self.data / name),
+            **({"PRINTFARM_SLICER_CURA_DEFINITIONS": str(definitions)} if definitions else {}),
         }
 
     # -- setting up

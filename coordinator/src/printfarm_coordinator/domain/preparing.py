@@ -66,8 +66,12 @@ class Workshop:
         if isinstance(setup, Obstacle):
             return setup
         task = self.task_of(job, setup)
+        if setup.engine not in self.engines and (task is None or task.is_pending):
+            return Obstacle(
+                "no_slicer", f"no worker with {setup.engine} is connected: start printfarm-slicer where it is installed"
+            )
         if task is None:
-            return self._not_ordered(setup)
+            return Obstacle("not_sliced", "it is not sliced for it yet")
         if task.state is SlicingState.FAILED:
             return Obstacle("slicing_failed", f"the slicer refused it: {task.error}")
         if task.result_sha256 is None:
@@ -89,13 +93,6 @@ class Workshop:
             return True
         task = self.task_of(job, setup)
         return task is not None and task.state is SlicingState.DONE
-
-    def _not_ordered(self, setup: Setup) -> Obstacle:
-        if setup.engine not in self.engines:
-            return Obstacle(
-                "no_slicer", f"no worker with {setup.engine} is connected: start printfarm-slicer where it is installed"
-            )
-        return Obstacle("not_sliced", "it is not sliced for it yet")
 
     def task_of(self, job: Job, setup: Setup) -> Slicing | None:
         """The slicing that stands for the job with this setup: of the version that workers have, else one that was made in

@@ -117,6 +117,9 @@ def test_obstacles_say_how_far_it_is() -> None:
     )
     nobody = workshop(engines={}).file_for(a_model_job(), printer("p1"))
     assert isinstance(nobody, Obstacle) and nobody.code == "no_slicer"
+    # Ordered when there was a worker, and nobody to claim it since.
+    left = workshop(task(), engines={}).file_for(a_model_job(), printer("p1"))
+    assert isinstance(left, Obstacle) and left.code == "no_slicer"
 
 
 def test_a_refusal_fails_the_job_only_when_nothing_else_is_left_to_try() -> None:
