@@ -54,7 +54,7 @@ class Compared:
 def compare(ours: Callable[[], float], bare: Callable[[], float], rounds: int = ROUNDS) -> Compared:
     """Runs both in turn, so that a noisy minute falls on both. The first round of each is thrown away."""
     ours(), bare()
-    return _compared([(ours(), bare()) for _ in range(rounds)])
+    return compared([(ours(), bare()) for _ in range(rounds)])
 
 
 async def compare_async(
@@ -62,10 +62,11 @@ async def compare_async(
 ) -> Compared:
     """As ``compare``."""
     await ours(), await bare()
-    return _compared([(await ours(), await bare()) for _ in range(rounds)])
+    return compared([(await ours(), await bare()) for _ in range(rounds)])
 
 
-def _compared(pairs: list[tuple[float, float]]) -> Compared:
+def compared(pairs: list[tuple[float, float]]) -> Compared:
+    """Of rounds that are over: ours and bare of each."""
     ratios = [figure / yardstick for figure, yardstick in pairs]
     return Compared(
         statistics.median(figure for figure, _ in pairs),

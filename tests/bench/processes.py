@@ -29,6 +29,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def cpu_seconds_of_tree(pid: int) -> float:
+    """And of what it started: what it has waited for, and what still lives. Not of what a child left behind unwaited."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    living = [int(child) for path in children for child in path.read_text().split()]
+    return sum(map(int, fields[11:15])) / _TICKS + sum(map(cpu_seconds_of_tree, living))
+
+
 def cpu_share(pid: int, seconds: float) -> float:
     """Percent of a core, from now on for so long."""
     before, began = cpu_seconds(pid), time.monotonic()
