@@ -6,11 +6,12 @@ import pytest
 
 from printfarm_coordinator.app.ports import AlreadyExists, Store
 from printfarm_coordinator.domain.cost import RunCost
+from printfarm_coordinator.domain.costing import CostTally
 from printfarm_coordinator.domain.file_facts import StoredFacts
 from printfarm_coordinator.domain.rate import Rate, RateKind, Subject
 from printfarm_coordinator.domain.run import RunState
 from printfarm_files import FileFacts, Kind, Tool
-from tests.support.stores import SHA, a_run, furnish, offer
+from tests.support.stores import SHA, a_job, a_run, furnish, offer
 
 RATES = [
     Rate("r1", Subject(RateKind.MATERIAL, "pla", "gold"), 21_900_001, "EUR", 10, 9, "user/ana", 1.24, 1.75),
@@ -59,3 +60,41 @@ async def test_the_cost_of_a_run_is_kept_with_its_end(store: Store) -> None:
             found = await look.run("r1")
         assert found is not None
         assert found.cost == cost
+
+
+async def test_costs_are_added_up_by_job_and_by_end(store: Store) -> None:
+    """What is not known is counted, never added; what did not start is neither."""
+    await furnish(store)
+    async with store.write("jobs") as tx:
+        await tx.add_jobs([a_job("j2"), a_job("j3")])
+    euros = RunCost("EUR", 10**15, 2, 3)
+    ends: list[tuple[str, RunState, int | None, RunCost | None]] = [
+        ("j1", RunState.FINISHED, 1, euros),
+        ("j1", RunState.FAILED, 2, euros),
+        ("j1", RunState.CANCELLED, 3, replace(euros, material=None)),
+        ("j2", RunState.FINISHED, None, replace(euros, currency="USD")),
+        ("j2", RunState.FINISHED, 5, None),
+        ("j2", RunState.FENCED, None, None),
+    ]
+    for number, (job_id, state, started_at, cost) in enumerate(ends, 1):
+        await offer(store, a_run(f"r{number}", job_id=job_id, epoch=number))
+        async with store.write("end") as tx:
+            held = await tx.lock_slice(f"r{number}")
+            assert held is not None
+            run = replace(held.run, state=state, cost=cost, started_at=started_at, ended_at=10 * number)
+            await tx.save_slice(held, replace(held, run=run, printer=replace(held.printer, active_run_id=None)))
+    await offer(store, a_run("r9", epoch=9, started_at=8))
+    total = 10**15 + 5
+    async with store.read() as look:
+        assert await look.costs_of_jobs(["j1", "j2", "j3"], "EUR") == {
+            "j1": CostTally(3, 2, 2 * total),
+            "j2": CostTally(2, 0, 0),
+        }
+        assert await look.costs_of_jobs(["j2"], "USD") == {"j2": CostTally(2, 1, total)}
+        assert await look.costs_of_jobs([], "EUR") == {}
+        assert await look.costs_since(20, "EUR") == {
+            "failed": CostTally(1, 1, total),
+            "cancelled": CostTally(1, 0, 0),
+            "finished": CostTally(2, 0, 0),
+        }
+        assert await look.costs_since(61, "EUR") == {}

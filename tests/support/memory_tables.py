@@ -22,6 +22,7 @@ from printfarm_coordinator.app.ports import (
 )
 from printfarm_coordinator.app.slicing_ports import Backlog, SlicerWorker
 from printfarm_coordinator.domain.assignment import Candidate, urgency
+from printfarm_coordinator.domain.costing import CostTally
 from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.file_facts import StoredFacts, materials
 from printfarm_coordinator.domain.job import Job, parts_owed
@@ -291,6 +292,24 @@ class MemoryReading:
 
     async def runs_without_verdict(self) -> int:
         return sum(run.state is RunState.FINISHED and run.verdict is None for run in self._t.runs.values())
+
+    async def costs_of_jobs(self, job_ids: Sequence[str], currency: str) -> dict[str, CostTally]:
+        return self._tallies(currency, [run for run in self._t.runs.values() if run.job_id in job_ids], "job_id")
+
+    async def costs_since(self, since: int, currency: str) -> dict[str, CostTally]:
+        return self._tallies(currency, [run for run in self._t.runs.values() if (run.ended_at or 0) >= since], "state")
+
+    def _tallies(self, currency: str, runs: Sequence[Run], by: str) -> dict[str, CostTally]:
+        found: dict[str, list[Run]] = {}
+        for run in runs:
+            if run.ended_at is not None and (run.started_at is not None or run.state is RunState.FINISHED):
+                found.setdefault(str(getattr(run, by)), []).append(run)
+        costs = {key: [run.cost for run in mine] for key, mine in found.items()}
+        totals = {
+            key: [cost.total for cost in mine if cost and cost.currency == currency and cost.total is not None]
+            for key, mine in costs.items()
+        }
+        return {key: CostTally(len(costs[key]), len(known), sum(known)) for key, known in totals.items()}
 
     async def rates(self) -> list[Rate]:
         return sorted(self._t.rates.values(), key=lambda rate: (rate.valid_from, rate.created_at, rate.rate_id))

@@ -40,14 +40,29 @@ def estimate(found: cost_pb2.CostEstimate) -> JSON:
     }
 
 
-def job_cost(found: cost_pb2.JobCost) -> JSON:
-    """What a job costs."""
+def so_far(found: cost_pb2.JobCost) -> JSON:
+    """What a job cost until now."""
     return {
         "currency": found.currency,
         "so_far": _optional(found, "so_far"),
         "per_good_part": _optional(found, "per_good_part"),
         "missing": list(found.missing),
-        "to_come": estimate(found.to_come) if found.HasField("to_come") else None,
+    }
+
+
+def job_cost(found: cost_pb2.JobCost) -> JSON:
+    """What a job costs."""
+    return {**so_far(found), "to_come": estimate(found.to_come) if found.HasField("to_come") else None}
+
+
+def cost_sum(found: cost_pb2.CostSum) -> JSON:
+    """What runs cost over a time."""
+    return {
+        "currency": found.currency,
+        "total": found.total,
+        "unfinished": found.unfinished,
+        "runs": found.runs,
+        "runs_unknown": found.runs_unknown,
     }
 
 

@@ -103,6 +103,7 @@ def job(found: job_pb2.Job) -> JSON:
         "version": found.version,
         "profile": found.profile or None,
         "slicings": [slicing(each) for each in found.slicings],
+        "cost": cost_views.so_far(found.cost) if found.HasField("cost") else None,
     }
 
 

@@ -87,6 +87,10 @@ async def test_a_run_costs_by_the_rates_of_its_start_and_the_job_by_all_of_its_r
         assert judged.status_code == 200, judged.text
         cost = (await client.get(f"/api/v1/jobs/{job_id}/status")).json()["cost"]
         assert (cost["so_far"], cost["per_good_part"], cost["missing"]) == ("7.445", "3.7225", [])
+        listed = {job["job_id"]: job["cost"] for job in (await client.get("/api/v1/jobs")).json()["items"]}
+        assert listed[job_id] == {name: cost[name] for name in ("currency", "so_far", "per_good_part", "missing")}
+        today = (await client.get("/api/v1/dashboard/stats")).json()["cost_today"]
+        assert today == {"currency": "EUR", "total": "7.445", "unfinished": "3.565", "runs": 2, "runs_unknown": 0}
         # One plate is owed: on p2 for 3, on p1 for 100 an hour.
         assert cost["to_come"] == {"currency": "EUR", "low": "3.88", "high": "100.88", "missing": []}
 

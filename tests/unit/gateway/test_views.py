@@ -76,7 +76,7 @@ def test_a_wanted_cancel_is_shown_until_it_is_proven() -> None:
 
 
 def test_every_figure_of_the_farm_is_told() -> None:
-    told = set(farm._COUNTS) | {"jobs_by_state", "runs_by_state", "printers_by_state", "as_of"}
+    told = set(farm._COUNTS) | {"jobs_by_state", "runs_by_state", "printers_by_state", "cost_today", "as_of"}
     assert told | {"oldest_waiting_seconds", "estimated_backlog_seconds"} == set(schemas.Stats.model_fields)
 
 

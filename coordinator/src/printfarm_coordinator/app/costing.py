@@ -6,7 +6,17 @@ from printfarm_files import FileFacts
 
 from ..domain.assignment import plates_owed
 from ..domain.cost import Use, run_cost
-from ..domain.costing import CostEstimate, JobCost, costs_something, estimate, job_cost, use_of, with_cost
+from ..domain.costing import (
+    CostEstimate,
+    CostTally,
+    JobCost,
+    cost_of_tally,
+    costs_something,
+    estimate,
+    job_cost,
+    use_of,
+    with_cost,
+)
 from ..domain.job import Job
 from ..domain.preparing import Workshop
 from ..domain.print_file import PrintFile, print_file_of
@@ -60,6 +70,15 @@ async def cost_of_job(
     found = await look.file_facts(sorted({file.sha256 for _, file in able}))
     known = {sha256: stored.facts for sha256, stored in found.items() if stored.facts is not None}
     return so_far, await estimated(farm, look, able, owed, known)
+
+
+async def costs_so_far(farm: Farm, look: Reading, jobs: Sequence[Job]) -> dict[str, JobCost]:
+    """Of many jobs, by one statement. Nothing if the farm reckons no cost."""
+    if not farm.currency or not jobs:
+        return {}
+    found = await look.costs_of_jobs([job.job_id for job in jobs], farm.currency)
+    none = CostTally(0, 0, 0)
+    return {job.job_id: cost_of_tally(found.get(job.job_id, none), job.good_parts, farm.currency) for job in jobs}
 
 
 def able_printers(job: Job, workshop: Workshop, printers: Iterable[Printer]) -> list[tuple[Printer, PrintFile]]:

@@ -1,7 +1,9 @@
 """Figures over the whole farm."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..domain.costing import CostTally
 from ..domain.job import Job, parts_owed
 from ..domain.printer import BedState, Printer
 from ..domain.run import Run, RunState
@@ -30,6 +32,9 @@ class Stats:
     now: int
     oldest_waiting: int
     backlog_seconds: float
+    # Of all runs that ended today, and of those that did not finish. None if the farm reckons no cost.
+    cost_today: CostTally | None = None
+    unfinished_today: CostTally | None = None
 
 
 async def stats(farm: Farm) -> Stats:
@@ -39,6 +44,7 @@ async def stats(farm: Farm) -> Stats:
         jobs, printers, agents = await look.open_jobs(), await look.printers(), await look.agents()
         ended = await look.count_ended_runs(look.now - look.now % DAY_US)
         without_verdict, now = await look.runs_without_verdict(), look.now
+        costs = await look.costs_since(now - now % DAY_US, farm.currency) if farm.currency else None
     waiting = [job for job in jobs if parts_owed(job)]
     return Stats(
         jobs=counts["job"],
@@ -56,7 +62,14 @@ async def stats(farm: Farm) -> Stats:
         now=now,
         oldest_waiting=max((now - job.created_at for job in waiting), default=0),
         backlog_seconds=sum(_backlog(job) for job in waiting),
+        cost_today=None if costs is None else _together(costs),
+        unfinished_today=None if costs is None else _together(costs, but=RunState.FINISHED),
     )
+
+
+def _together(costs: Mapping[str, CostTally], but: RunState | None = None) -> CostTally:
+    found = [tally for state, tally in costs.items() if state != but]
+    return CostTally(sum(t.runs for t in found), sum(t.known for t in found), sum(t.total for t in found))
 
 
 def _by_state(printers: list[Printer]) -> dict[str, int]:

@@ -33,6 +33,16 @@ class JobCost:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CostTally:
+    """Runs that ended and are known to have started: how many, of how many the cost is known in the farm's currency, and the
+    sum of those."""
+
+    runs: int
+    known: int
+    total: int
+
+
 def costs_something(before: Run, after: Run) -> bool:
     """The run ends with this change, and is known to have started."""
     return before.state.is_active and _has_printed(after)
@@ -97,6 +107,14 @@ def job_cost(runs: Iterable[Run], good_parts: int, currency: str) -> JobCost:
     if missing:
         return JobCost(currency, None, None, tuple(missing))
     return JobCost(currency, total, _share(total, good_parts) if good_parts else None)
+
+
+def cost_of_tally(tally: CostTally, good_parts: int, currency: str) -> JobCost:
+    """As ``job_cost``, where the runs themselves were not read: which of them are unknown is not said."""
+    if unknown := tally.runs - tally.known:
+        missing = f"the cost of {unknown} of its {tally.runs} runs that ended is not known: the job's status says why"
+        return JobCost(currency, None, None, (missing,))
+    return JobCost(currency, tally.total, _share(tally.total, good_parts) if good_parts else None)
 
 
 def _share(total: int, parts: int) -> int:

@@ -15,6 +15,7 @@ from printfarm_rpc.errors import invalid
 from ..app.file_ports import Artifact
 from ..app.ports import Agent, ApiKey, Role, StoredEvent, User
 from ..app.telemetry import Sample
+from ..domain.costing import JobCost
 from ..domain.estimate import Outlook
 from ..domain.job import Job, JobState, Requirements
 from ..domain.printer import Abilities, BedState, Printer, PrinterState, effective_abilities
@@ -124,8 +125,14 @@ def requirements_from(said: job_pb2.Requirements) -> Requirements:
     )
 
 
-def job(found: Job, file: Artifact | None, view: Outlook, slicings: Sequence[Slicing] = ()) -> job_pb2.Job:
-    """A job with its outlook, and what its model is sliced to."""
+def job(
+    found: Job,
+    file: Artifact | None,
+    view: Outlook,
+    slicings: Sequence[Slicing] = (),
+    cost: JobCost | None = None,
+) -> job_pb2.Job:
+    """A job with its outlook, what its model is sliced to, and what it cost so far."""
     estimate = found.estimated_seconds
     return job_pb2.Job(
         job_id=found.job_id,
@@ -156,6 +163,7 @@ def job(found: Job, file: Artifact | None, view: Outlook, slicings: Sequence[Sli
         hold_reason=found.hold_reason,
         profile=found.profile,
         slicings=map(slicing, slicings),
+        cost=cost_convert.job_cost(cost) if cost else None,
     )
 
 

@@ -4,7 +4,7 @@ from printfarm.control.v1 import rate_service_pb2
 from printfarm.model.v1 import cost_pb2
 
 from ..domain.cost import RunCost
-from ..domain.costing import CostEstimate, JobCost
+from ..domain.costing import CostEstimate, CostTally, JobCost
 from ..domain.rate import Rate, RateKind, money
 
 RATE_KINDS = {kind: getattr(rate_service_pb2, f"RATE_KIND_{kind.name}") for kind in RateKind}
@@ -34,7 +34,18 @@ def cost_estimate(found: CostEstimate) -> cost_pb2.CostEstimate:
     )
 
 
-def job_cost(found: JobCost, to_come: CostEstimate | None) -> cost_pb2.JobCost:
+def cost_sum(all_runs: CostTally, unfinished: CostTally, currency: str) -> cost_pb2.CostSum:
+    """What runs cost over a time."""
+    return cost_pb2.CostSum(
+        currency=currency,
+        total=money(all_runs.total),
+        unfinished=money(unfinished.total),
+        runs=all_runs.known,
+        runs_unknown=all_runs.runs - all_runs.known,
+    )
+
+
+def job_cost(found: JobCost, to_come: CostEstimate | None = None) -> cost_pb2.JobCost:
     """What a job costs."""
     return cost_pb2.JobCost(
         currency=found.currency,

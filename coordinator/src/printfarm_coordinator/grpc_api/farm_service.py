@@ -2,6 +2,7 @@
 
 from printfarm.control.v1 import farm_service_pb2 as pb
 from printfarm.control.v1 import farm_service_pb2_grpc as rpc
+from printfarm.model.v1 import cost_pb2
 from printfarm_rpc.errors import invalid
 from printfarm_rpc.serving import Context
 
@@ -11,7 +12,7 @@ from ..app.farm import Farm
 from ..app.jobs import missing
 from ..app.ports import StoredAudit
 from ..domain.run import RunState
-from . import convert, views
+from . import convert, cost_convert, views
 from .agent_convert import duration
 from .authorize import caller_of
 from .paging import page_size, place, token
@@ -59,6 +60,7 @@ class FarmServicer(rpc.FarmServiceServicer):
             as_of=convert.timestamp(found.now),
             oldest_waiting=duration(found.oldest_waiting / 1e6),
             estimated_backlog=duration(found.backlog_seconds),
+            cost_today=_cost(found, self._farm.currency),
         )
 
     async def GetUtilization(self, request: pb.GetUtilizationRequest, context: Context) -> pb.GetUtilizationResponse:
@@ -86,6 +88,12 @@ class FarmServicer(rpc.FarmServiceServicer):
         page = found[:size]
         following = token("audit", page[-1].sequence) if len(found) > size else ""
         return pb.ListAuditEntriesResponse(entries=map(_audit, page), next_page_token=following)
+
+
+def _cost(found: cases.Stats, currency: str) -> cost_pb2.CostSum | None:
+    if found.cost_today is None or found.unfinished_today is None:
+        return None
+    return cost_convert.cost_sum(found.cost_today, found.unfinished_today, currency)
 
 
 def _utilization(found: cases.Usage) -> pb.PrinterUtilization:

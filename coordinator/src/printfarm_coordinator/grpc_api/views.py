@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from printfarm.model.v1 import cost_pb2, job_pb2, printer_pb2, run_pb2
 
-from ..app.costing import cost_of_job
+from ..app.costing import cost_of_job, costs_so_far
 from ..app.farm import Farm
 from ..app.file_ports import Artifact
 from ..app.ports import Reading
 from ..app.workshop import workshop_for
+from ..domain.costing import JobCost
 from ..domain.estimate import Outlook, outlook
 from ..domain.job import Job, parts_owed
 from ..domain.printer import Printer
@@ -35,8 +36,9 @@ async def jobs(farm: Farm, look: Reading, found: Sequence[Job], runs: Sequence[R
     views = await outlooks(farm, look, found, runs)
     workshop = await workshop_for(look, found)
     printers = await look.printers() if any(job.needs_slicing for job in found) else []
+    costs = await costs_so_far(farm, look, found)
     return [
-        convert.job(job, files.get(job.artifact_sha256), view, workshop.tasks_of(job, printers))
+        convert.job(job, files.get(job.artifact_sha256), view, workshop.tasks_of(job, printers), costs.get(job.job_id))
         for job, view in zip(found, views, strict=True)
     ]
 
@@ -77,7 +79,8 @@ async def new_job(farm: Farm, made: Job, file: Artifact | None) -> job_pb2.Job:
         async with farm.store.read() as look:
             [view] = await jobs(farm, look, [made], ())
         return view
-    return convert.job(made, file, outlook(made, [], able, made.created_at), ())
+    cost = JobCost(farm.currency, 0, None) if farm.currency else None
+    return convert.job(made, file, outlook(made, [], able, made.created_at), (), cost)
 
 
 async def fresh_job(farm: Farm, job_id: str) -> job_pb2.Job:

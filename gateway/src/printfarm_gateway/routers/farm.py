@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from printfarm.control.v1 import farm_service_pb2 as pb
 from printfarm_rpc.errors import FarmError
 
-from .. import schemas, views
+from .. import cost_views, schemas, views
 from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, page, problems
 from ..problems import wrong_field
 from ..routes import FarmRoute
@@ -45,6 +45,7 @@ async def dashboard_stats(control: Control, who: Who) -> Response:
             **{name: getattr(found, name) for name in _COUNTS},
             "oldest_waiting_seconds": views.seconds(found.oldest_waiting),
             "estimated_backlog_seconds": views.seconds(found.estimated_backlog),
+            "cost_today": cost_views.cost_sum(found.cost_today) if found.HasField("cost_today") else None,
             "as_of": views.moment(found, "as_of"),
         }
     )

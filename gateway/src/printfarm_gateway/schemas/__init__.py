@@ -3,7 +3,7 @@
 from .access import ApiKey, KeyOrder, Login, Me, NewApiKey, Refresh, Role, TokenPair, User, UserChange, UserOrder
 from .agents import DRAIN, Agent, DrainOrder, EnrollmentToken
 from .base import NO_REASON, Because, FieldError, Page, ProblemDocument, Strict
-from .costs import CostEstimate, JobCost, Rate, RateKind, RateOrder, Rates, RunCost
+from .costs import CostEstimate, CostSoFar, CostSum, JobCost, Rate, RateKind, RateOrder, Rates, RunCost
 from .farm import AuditEntry, Component, DetailedHealth, Event, Health, PrinterUtilization, Stats, Utilization
 from .files import (
     Artifact,
@@ -70,6 +70,8 @@ __all__ = [
     "BuildVolume",
     "Component",
     "CostEstimate",
+    "CostSoFar",
+    "CostSum",
     "DetailedHealth",
     "DrainOrder",
     "EnrollmentToken",

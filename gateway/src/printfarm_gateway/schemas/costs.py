@@ -23,11 +23,16 @@ RUN_COST_EXAMPLE: JsonDict = {
     "rate_ids": [EXAMPLE_ID],
 }
 ESTIMATE_EXAMPLE: JsonDict = {"currency": "EUR", "low": "8.82", "high": "11.07", "missing": []}
-JOB_COST_EXAMPLE: JsonDict = {
+SO_FAR_EXAMPLE: JsonDict = {"currency": "EUR", "so_far": "8.82", "per_good_part": "0.801818", "missing": []}
+COST_SUM_EXAMPLE: JsonDict = {
     "currency": "EUR",
-    "so_far": "8.82",
-    "per_good_part": "0.801818",
-    "missing": [],
+    "total": "26.46",
+    "unfinished": "1.07",
+    "runs": 10,
+    "runs_unknown": 0,
+}
+JOB_COST_EXAMPLE: JsonDict = {
+    **SO_FAR_EXAMPLE,
     "to_come": {"currency": "EUR", "low": "2.94", "high": "3.69", "missing": []},
 }
 
@@ -57,18 +62,38 @@ class CostEstimate(BaseModel):
     missing: list[str]
 
 
-class JobCost(BaseModel):
+class CostSoFar(BaseModel):
+    """``so_far``: all runs that ended, the failed ones included; ``per_good_part``: that, over the good parts."""
+
+    model_config = example(SO_FAR_EXAMPLE)
+
+    currency: str
+    so_far: str | None
+    per_good_part: str | None
+    missing: list[str]
+
+
+class JobCost(CostSoFar):
     """``so_far``: all runs that ended, the failed ones included; ``per_good_part``: that, over the good parts.
 
     ``to_come``: runs under way and runs owed; null once the job has ended."""
 
     model_config = example(JOB_COST_EXAMPLE)
 
-    currency: str
-    so_far: str | None
-    per_good_part: str | None
-    missing: list[str]
     to_come: CostEstimate | None
+
+
+class CostSum(BaseModel):
+    """``total``: over the ``runs`` whose cost is known; ``unfinished``: of these, what went into runs that did not finish.
+    ``runs_unknown`` more ended, and are in no sum."""
+
+    model_config = example(COST_SUM_EXAMPLE)
+
+    currency: str
+    total: str
+    unfinished: str
+    runs: int
+    runs_unknown: int
 
 
 class RateOrder(Strict):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from .base import EXAMPLE_ID, EXAMPLE_SHA256, example
+from .costs import COST_SUM_EXAMPLE, CostSum
 
 
 class Event(BaseModel):
@@ -55,6 +56,7 @@ class Stats(BaseModel):
             "runs_failed_today": 1,
             "oldest_waiting_seconds": 420.0,
             "estimated_backlog_seconds": 31077.0,
+            "cost_today": COST_SUM_EXAMPLE,
             "as_of": "2026-11-23T09:12:31Z",
         }
     )
@@ -75,6 +77,8 @@ class Stats(BaseModel):
     runs_failed_today: int
     oldest_waiting_seconds: float
     estimated_backlog_seconds: float
+    # Null if the farm reckons no cost.
+    cost_today: CostSum | None
     as_of: datetime | None
 
 

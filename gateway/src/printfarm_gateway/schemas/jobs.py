@@ -20,7 +20,7 @@ from .base import (
     Word,
     example,
 )
-from .costs import ESTIMATE_EXAMPLE, JOB_COST_EXAMPLE, CostEstimate, JobCost
+from .costs import ESTIMATE_EXAMPLE, JOB_COST_EXAMPLE, SO_FAR_EXAMPLE, CostEstimate, CostSoFar, JobCost
 from .runs import RUN_EXAMPLE, Run
 
 JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
@@ -70,6 +70,7 @@ _SEEN_EXAMPLE: JsonDict = {
     "version": 5,
     "profile": None,
     "slicings": [],
+    "cost": SO_FAR_EXAMPLE,
 }
 
 
@@ -209,6 +210,8 @@ class Job(BaseModel):
     version: int
     profile: str | None
     slicings: list[Slicing]
+    # Null if the farm reckons no cost.
+    cost: CostSoFar | None
 
 
 class WaitingReason(BaseModel):

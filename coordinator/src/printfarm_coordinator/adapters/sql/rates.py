@@ -1,12 +1,15 @@
 """Rates, as rows."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
 
+from ...domain.costing import CostTally
 from ...domain.file_facts import StoredFacts
 from ...domain.rate import Rate, RateKind, Subject
+from ...domain.run import RunState
 from . import tables
 from .files import facts_from
 from .rows import Row
@@ -34,6 +37,26 @@ def _priced() -> sa.Select[Any]:
 _PRICED = _priced()
 
 
+def _tallied(by: sa.ColumnElement[str]) -> sa.Select[Any]:
+    """As ``domain.costing.CostTally`` for each of those. What is not known of a run is NULL, and so is its total."""
+    run = tables.run.c
+    total = sum((_amount(name) for name in ("machine", "start")), _amount("material"))
+    mine = sa.case((run.cost["currency"].as_string() == sa.bindparam("currency"), total), else_=sa.null())
+    has_printed = run.started_at.is_not(None) | (run.state == RunState.FINISHED.value)
+    figures = (sa.func.count().label("runs"), sa.func.count(mine).label("known"), sa.func.sum(mine).label("total"))
+    columns: list[sa.ColumnElement[Any]] = [by.label("of"), *figures]
+    return sa.select(*columns).where(run.ended_at.is_not(None), has_printed).group_by(by)
+
+
+def _amount(name: str) -> sa.ColumnElement[int]:
+    """Millionths: more than an INTEGER of PostgreSQL holds."""
+    return sa.cast(tables.run.c.cost[name].as_string(), sa.BigInteger)
+
+
+_OF_JOBS = _tallied(tables.run.c.job_id).where(tables.run.c.job_id.in_(sa.bindparam("job_ids", expanding=True)))
+_SINCE = _tallied(tables.run.c.state).where(tables.run.c.ended_at >= sa.bindparam("since"))
+
+
 def rate_row(rate: Rate) -> dict[str, Any]:
     """A rate as columns."""
     values = {field.name: getattr(rate, field.name) for field in fields(Rate) if field.name != "subject"}
@@ -57,6 +80,16 @@ class SqlRateReading(SqlLook):
         found = await self._all(_PRICED, {"at": at, "sha256": sha256})
         facts = next((_facts(row) for row in found if row["file_sha256"] is not None), None)
         return [rate_from(row) for row in found], facts
+
+    async def costs_of_jobs(self, job_ids: Sequence[str], currency: str) -> dict[str, CostTally]:
+        return await self._tallies(_OF_JOBS, {"job_ids": list(job_ids), "currency": currency})
+
+    async def costs_since(self, since: int, currency: str) -> dict[str, CostTally]:
+        return await self._tallies(_SINCE, {"since": since, "currency": currency})
+
+    async def _tallies(self, query: sa.Select[Any], values: dict[str, Any]) -> dict[str, CostTally]:
+        found = await self._all(query, values)
+        return {row["of"]: CostTally(row["runs"], row["known"], int(row["total"] or 0)) for row in found}
 
 
 def _facts(row: Row) -> StoredFacts:

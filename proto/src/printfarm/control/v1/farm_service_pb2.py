@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from printfarm.model.v1 import cost_pb2 as printfarm_dot_model_dot_v1_dot_cost__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'printfarm/control/v1/farm_service.proto\x12\x14printfarm.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"p\n\x0f\x43omponentHealth\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12*\n\x07latency\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetHealthRequest\"N\n\x11GetHealthResponse\x12\x39\n\ncomponents\x18\x01 \x03(\x0b\x32%.printfarm.control.v1.ComponentHealth\"\x11\n\x0fGetStatsRequest\"\xe7\x06\n\x10GetStatsResponse\x12N\n\rjobs_by_state\x18\x01 \x03(\x0b\x32\x37.printfarm.control.v1.GetStatsResponse.JobsByStateEntry\x12N\n\rruns_by_state\x18\x02 \x03(\x0b\x32\x37.printfarm.control.v1.GetStatsResponse.RunsByStateEntry\x12V\n\x11printers_by_state\x18\x03 \x03(\x0b\x32;.printfarm.control.v1.GetStatsResponse.PrintersByStateEntry\x12&\n\x1eprinters_waiting_for_bed_clear\x18\x04 \x01(\x03\x12\x15\n\rprinters_held\x18\x05 \x01(\x03\x12\x18\n\x10\x61gents_connected\x18\x06 \x01(\x03\x12\x1a\n\x12\x61gents_unreachable\x18\x07 \x01(\x03\x12\x18\n\x10runs_unconfirmed\x18\x08 \x01(\x03\x12 \n\x18runs_waiting_for_verdict\x18\t \x01(\x03\x12\x12\n\nparts_owed\x18\n \x01(\x03\x12\x14\n\x0cjobs_at_risk\x18\x0b \x01(\x03\x12\x14\n\x0cjobs_overdue\x18\x0c \x01(\x03\x12\x1b\n\x13runs_finished_today\x18\r \x01(\x03\x12\x19\n\x11runs_failed_today\x18\x0e \x01(\x03\x12)\n\x05\x61s_of\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0eoldest_waiting\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11\x65stimated_backlog\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x32\n\x10JobsByStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x32\n\x10RunsByStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x36\n\x14PrintersByStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x89\x01\n\x15GetUtilizationRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprinter_id\x18\x03 \x01(\t\"\xd6\x01\n\x12PrinterUtilization\x12\x12\n\nprinter_id\x18\x01 \x01(\t\x12+\n\x08printing\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05known\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0butilization\x18\x04 \x01(\x01\x12\x14\n\x0cruns_started\x18\x05 \x01(\x03\x12\x15\n\rruns_finished\x18\x06 \x01(\x03\x12\x13\n\x0bruns_failed\x18\x07 \x01(\x03\"i\n\x16GetUtilizationResponse\x12:\n\x08printers\x18\x01 \x03(\x0b\x32(.printfarm.control.v1.PrinterUtilization\x12\x13\n\x0butilization\x18\x02 \x01(\x01\"\xd9\x01\n\nAuditEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x14\n\x0csubject_kind\x18\x05 \x01(\t\x12\x12\n\nsubject_id\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0c\n\x04hash\x18\n \x01(\t\"T\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nsubject_id\x18\x03 \x01(\t\"f\n\x18ListAuditEntriesResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .printfarm.control.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa6\x03\n\x0b\x46\x61rmService\x12\\\n\tGetHealth\x12&.printfarm.control.v1.GetHealthRequest\x1a\'.printfarm.control.v1.GetHealthResponse\x12Y\n\x08GetStats\x12%.printfarm.control.v1.GetStatsRequest\x1a&.printfarm.control.v1.GetStatsResponse\x12k\n\x0eGetUtilization\x12+.printfarm.control.v1.GetUtilizationRequest\x1a,.printfarm.control.v1.GetUtilizationResponse\x12q\n\x10ListAuditEntries\x12-.printfarm.control.v1.ListAuditEntriesRequest\x1a..printfarm.control.v1.ListAuditEntriesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'printfarm/control/v1/farm_service.proto\x12\x14printfarm.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprintfarm/model/v1/cost.proto\"p\n\x0f\x43omponentHealth\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12*\n\x07latency\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetHealthRequest\"N\n\x11GetHealthResponse\x12\x39\n\ncomponents\x18\x01 \x03(\x0b\x32%.printfarm.control.v1.ComponentHealth\"\x11\n\x0fGetStatsRequest\"\x98\x07\n\x10GetStatsResponse\x12N\n\rjobs_by_state\x18\x01 \x03(\x0b\x32\x37.printfarm.control.v1.GetStatsResponse.JobsByStateEntry\x12N\n\rruns_by_state\x18\x02 \x03(\x0b\x32\x37.printfarm.control.v1.GetStatsResponse.RunsByStateEntry\x12V\n\x11printers_by_state\x18\x03 \x03(\x0b\x32;.printfarm.control.v1.GetStatsResponse.PrintersByStateEntry\x12&\n\x1eprinters_waiting_for_bed_clear\x18\x04 \x01(\x03\x12\x15\n\rprinters_held\x18\x05 \x01(\x03\x12\x18\n\x10\x61gents_connected\x18\x06 \x01(\x03\x12\x1a\n\x12\x61gents_unreachable\x18\x07 \x01(\x03\x12\x18\n\x10runs_unconfirmed\x18\x08 \x01(\x03\x12 \n\x18runs_waiting_for_verdict\x18\t \x01(\x03\x12\x12\n\nparts_owed\x18\n \x01(\x03\x12\x14\n\x0cjobs_at_risk\x18\x0b \x01(\x03\x12\x14\n\x0cjobs_overdue\x18\x0c \x01(\x03\x12\x1b\n\x13runs_finished_today\x18\r \x01(\x03\x12\x19\n\x11runs_failed_today\x18\x0e \x01(\x03\x12)\n\x05\x61s_of\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0eoldest_waiting\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11\x65stimated_backlog\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\ncost_today\x18\x12 \x01(\x0b\x32\x1b.printfarm.model.v1.CostSum\x1a\x32\n\x10JobsByStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x32\n\x10RunsByStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x36\n\x14PrintersByStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x89\x01\n\x15GetUtilizationRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprinter_id\x18\x03 \x01(\t\"\xd6\x01\n\x12PrinterUtilization\x12\x12\n\nprinter_id\x18\x01 \x01(\t\x12+\n\x08printing\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05known\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0butilization\x18\x04 \x01(\x01\x12\x14\n\x0cruns_started\x18\x05 \x01(\x03\x12\x15\n\rruns_finished\x18\x06 \x01(\x03\x12\x13\n\x0bruns_failed\x18\x07 \x01(\x03\"i\n\x16GetUtilizationResponse\x12:\n\x08printers\x18\x01 \x03(\x0b\x32(.printfarm.control.v1.PrinterUtilization\x12\x13\n\x0butilization\x18\x02 \x01(\x01\"\xd9\x01\n\nAuditEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x14\n\x0csubject_kind\x18\x05 \x01(\t\x12\x12\n\nsubject_id\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0c\n\x04hash\x18\n \x01(\t\"T\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nsubject_id\x18\x03 \x01(\t\"f\n\x18ListAuditEntriesResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .printfarm.control.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa6\x03\n\x0b\x46\x61rmService\x12\\\n\tGetHealth\x12&.printfarm.control.v1.GetHealthRequest\x1a\'.printfarm.control.v1.GetHealthResponse\x12Y\n\x08GetStats\x12%.printfarm.control.v1.GetStatsRequest\x1a&.printfarm.control.v1.GetStatsResponse\x12k\n\x0eGetUtilization\x12+.printfarm.control.v1.GetUtilizationRequest\x1a,.printfarm.control.v1.GetUtilizationResponse\x12q\n\x10ListAuditEntries\x12-.printfarm.control.v1.ListAuditEntriesRequest\x1a..printfarm.control.v1.ListAuditEntriesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,34 +40,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATSRESPONSE_RUNSBYSTATEENTRY']._serialized_options = b'8\001'
   _globals['_GETSTATSRESPONSE_PRINTERSBYSTATEENTRY']._loaded_options = None
   _globals['_GETSTATSRESPONSE_PRINTERSBYSTATEENTRY']._serialized_options = b'8\001'
-  _globals['_COMPONENTHEALTH']._serialized_start=130
-  _globals['_COMPONENTHEALTH']._serialized_end=242
-  _globals['_GETHEALTHREQUEST']._serialized_start=244
-  _globals['_GETHEALTHREQUEST']._serialized_end=262
-  _globals['_GETHEALTHRESPONSE']._serialized_start=264
-  _globals['_GETHEALTHRESPONSE']._serialized_end=342
-  _globals['_GETSTATSREQUEST']._serialized_start=344
-  _globals['_GETSTATSREQUEST']._serialized_end=361
-  _globals['_GETSTATSRESPONSE']._serialized_start=364
-  _globals['_GETSTATSRESPONSE']._serialized_end=1235
-  _globals['_GETSTATSRESPONSE_JOBSBYSTATEENTRY']._serialized_start=1077
-  _globals['_GETSTATSRESPONSE_JOBSBYSTATEENTRY']._serialized_end=1127
-  _globals['_GETSTATSRESPONSE_RUNSBYSTATEENTRY']._serialized_start=1129
-  _globals['_GETSTATSRESPONSE_RUNSBYSTATEENTRY']._serialized_end=1179
-  _globals['_GETSTATSRESPONSE_PRINTERSBYSTATEENTRY']._serialized_start=1181
-  _globals['_GETSTATSRESPONSE_PRINTERSBYSTATEENTRY']._serialized_end=1235
-  _globals['_GETUTILIZATIONREQUEST']._serialized_start=1238
-  _globals['_GETUTILIZATIONREQUEST']._serialized_end=1375
-  _globals['_PRINTERUTILIZATION']._serialized_start=1378
-  _globals['_PRINTERUTILIZATION']._serialized_end=1592
-  _globals['_GETUTILIZATIONRESPONSE']._serialized_start=1594
-  _globals['_GETUTILIZATIONRESPONSE']._serialized_end=1699
-  _globals['_AUDITENTRY']._serialized_start=1702
-  _globals['_AUDITENTRY']._serialized_end=1919
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=1921
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2005
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2007
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2109
-  _globals['_FARMSERVICE']._serialized_start=2112
-  _globals['_FARMSERVICE']._serialized_end=2534
+  _globals['_COMPONENTHEALTH']._serialized_start=161
+  _globals['_COMPONENTHEALTH']._serialized_end=273
+  _globals['_GETHEALTHREQUEST']._serialized_start=275
+  _globals['_GETHEALTHREQUEST']._serialized_end=293
+  _globals['_GETHEALTHRESPONSE']._serialized_start=295
+  _globals['_GETHEALTHRESPONSE']._serialized_end=373
+  _globals['_GETSTATSREQUEST']._serialized_start=375
+  _globals['_GETSTATSREQUEST']._serialized_end=392
+  _globals['_GETSTATSRESPONSE']._serialized_start=395
+  _globals['_GETSTATSRESPONSE']._serialized_end=1315
+  _globals['_GETSTATSRESPONSE_JOBSBYSTATEENTRY']._serialized_start=1157
+  _globals['_GETSTATSRESPONSE_JOBSBYSTATEENTRY']._serialized_end=1207
+  _globals['_GETSTATSRESPONSE_RUNSBYSTATEENTRY']._serialized_start=1209
+  _globals['_GETSTATSRESPONSE_RUNSBYSTATEENTRY']._serialized_end=1259
+  _globals['_GETSTATSRESPONSE_PRINTERSBYSTATEENTRY']._serialized_start=1261
+  _globals['_GETSTATSRESPONSE_PRINTERSBYSTATEENTRY']._serialized_end=1315
+  _globals['_GETUTILIZATIONREQUEST']._serialized_start=1318
+  _globals['_GETUTILIZATIONREQUEST']._serialized_end=1455
+  _globals['_PRINTERUTILIZATION']._serialized_start=1458
+  _globals['_PRINTERUTILIZATION']._serialized_end=1672
+  _globals['_GETUTILIZATIONRESPONSE']._serialized_start=1674
+  _globals['_GETUTILIZATIONRESPONSE']._serialized_end=1779
+  _globals['_AUDITENTRY']._serialized_start=1782
+  _globals['_AUDITENTRY']._serialized_end=1999
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2001
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2085
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2087
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2189
+  _globals['_FARMSERVICE']._serialized_start=2192
+  _globals['_FARMSERVICE']._serialized_end=2614
 # @@protoc_insertion_point(module_scope)

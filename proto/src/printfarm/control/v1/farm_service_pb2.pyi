@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from printfarm.model.v1 import cost_pb2 as _cost_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -184,6 +185,7 @@ class GetStatsResponse(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     OLDEST_WAITING_FIELD_NUMBER: _builtins.int
     ESTIMATED_BACKLOG_FIELD_NUMBER: _builtins.int
+    COST_TODAY_FIELD_NUMBER: _builtins.int
     printers_waiting_for_bed_clear: _builtins.int
     printers_held: _builtins.int
     agents_connected: _builtins.int
@@ -211,6 +213,10 @@ class GetStatsResponse(_message.Message):
     def oldest_waiting(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def estimated_backlog(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def cost_today(self) -> _cost_pb2.CostSum:
+        """Of the runs that ended today, as runs_finished_today; absent if the farm reckons no cost."""
+
     def __init__(
         self,
         *,
@@ -231,10 +237,11 @@ class GetStatsResponse(_message.Message):
         as_of: _timestamp_pb2.Timestamp | None = ...,
         oldest_waiting: _duration_pb2.Duration | None = ...,
         estimated_backlog: _duration_pb2.Duration | None = ...,
+        cost_today: _cost_pb2.CostSum | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "estimated_backlog", b"estimated_backlog", "oldest_waiting", b"oldest_waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "cost_today", b"cost_today", "estimated_backlog", b"estimated_backlog", "oldest_waiting", b"oldest_waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents_connected", b"agents_connected", "agents_unreachable", b"agents_unreachable", "as_of", b"as_of", "estimated_backlog", b"estimated_backlog", "jobs_at_risk", b"jobs_at_risk", "jobs_by_state", b"jobs_by_state", "jobs_overdue", b"jobs_overdue", "oldest_waiting", b"oldest_waiting", "parts_owed", b"parts_owed", "printers_by_state", b"printers_by_state", "printers_held", b"printers_held", "printers_waiting_for_bed_clear", b"printers_waiting_for_bed_clear", "runs_by_state", b"runs_by_state", "runs_failed_today", b"runs_failed_today", "runs_finished_today", b"runs_finished_today", "runs_unconfirmed", b"runs_unconfirmed", "runs_waiting_for_verdict", b"runs_waiting_for_verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents_connected", b"agents_connected", "agents_unreachable", b"agents_unreachable", "as_of", b"as_of", "cost_today", b"cost_today", "estimated_backlog", b"estimated_backlog", "jobs_at_risk", b"jobs_at_risk", "jobs_by_state", b"jobs_by_state", "jobs_overdue", b"jobs_overdue", "oldest_waiting", b"oldest_waiting", "parts_owed", b"parts_owed", "printers_by_state", b"printers_by_state", "printers_held", b"printers_held", "printers_waiting_for_bed_clear", b"printers_waiting_for_bed_clear", "runs_by_state", b"runs_by_state", "runs_failed_today", b"runs_failed_today", "runs_finished_today", b"runs_finished_today", "runs_unconfirmed", b"runs_unconfirmed", "runs_waiting_for_verdict", b"runs_waiting_for_verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

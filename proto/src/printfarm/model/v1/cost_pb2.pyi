@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -139,7 +139,7 @@ class JobCost(_message.Message):
     def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def to_come(self) -> Global___CostEstimate:
-        """Of the runs under way and of those still owed; absent once the job has ended."""
+        """Told by GetJob. Of the runs under way and of those still owed; absent once the job has ended."""
 
     def __init__(
         self,
@@ -164,3 +164,40 @@ class JobCost(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__so_far) -> _WhichOneofReturnType__so_far | None: ...
 
 Global___JobCost: _TypeAlias = JobCost  # noqa: Y015
+
+@_typing.final
+class CostSum(_message.Message):
+    """What runs cost over a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    UNFINISHED_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    RUNS_UNKNOWN_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    total: _builtins.str
+    """Over the runs whose cost is known."""
+    unfinished: _builtins.str
+    """Of these, what went into runs that did not finish."""
+    runs: _builtins.int
+    """How many these are."""
+    runs_unknown: _builtins.int
+    """Runs that ended and whose cost is not known: they are not in the sums."""
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        total: _builtins.str = ...,
+        unfinished: _builtins.str = ...,
+        runs: _builtins.int = ...,
+        runs_unknown: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "runs", b"runs", "runs_unknown", b"runs_unknown", "total", b"total", "unfinished", b"unfinished"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostSum: _TypeAlias = CostSum  # noqa: Y015

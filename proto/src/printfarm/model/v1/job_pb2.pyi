@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from printfarm.model.v1 import artifact_pb2 as _artifact_pb2
+from printfarm.model.v1 import cost_pb2 as _cost_pb2
 from printfarm.model.v1 import printer_pb2 as _printer_pb2
 import builtins as _builtins
 import sys
@@ -186,6 +187,7 @@ class Job(_message.Message):
     HOLD_REASON_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     SLICINGS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     name: _builtins.str
     state: Global___JobState.ValueType
@@ -239,6 +241,10 @@ class Job(_message.Message):
     def slicings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slicing]:
         """What its model is sliced to, for each setup of the printers that take it. Empty for files that are sliced already."""
 
+    @_builtins.property
+    def cost(self) -> _cost_pb2.JobCost:
+        """So far: without what is to come, which GetJob alone reckons. Absent if the farm reckons no cost."""
+
     def __init__(
         self,
         *,
@@ -270,10 +276,11 @@ class Job(_message.Message):
         hold_reason: _builtins.str = ...,
         profile: _builtins.str = ...,
         slicings: _abc.Iterable[Global___Slicing] | None = ...,
+        cost: _cost_pb2.JobCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "requirements", b"requirements", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "requirements", b"requirements", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
