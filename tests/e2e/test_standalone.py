@@ -2,13 +2,16 @@
 
 import contextlib
 import re
+import shutil
 import signal
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import cura
 from tests.conftest import need, need_sandbox
 from tests.support.farm import GCODE, until
 from tests.support.models import box_stl
@@ -81,8 +84,34 @@ def test_a_printer_of_the_file_prints_beside_the_virtual_ones(farm: Standalone) 
 def test_a_model_is_sliced_and_printed_as_it_comes(farm: Standalone) -> None:
     need("prusa-slicer")
     need_sandbox()
-    farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1", PRINTFARM_TIME_SCALE="2000").says("Serving.")
-    assert "Models are sliced with prusaslicer" in farm.output()
+    sliced_and_printed(farm, "prusaslicer")
+
+
+@pytest.fixture
+def programs() -> Iterator[Path]:
+    """Links to what CuraEngine needs, and to no other slicer. Who runs as nobody can reach it: pytest's own is closed."""
+    with tempfile.TemporaryDirectory(prefix="printfarm-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for program in ("CuraEngine", "bwrap", "prlimit"):
+            if found := shutil.which(program):
+                (folder / program).symlink_to(found)
+        yield folder
+
+
+def test_a_host_with_curaengine_alone_slices_with_it(farm: Standalone, programs: Path) -> None:
+    need("cura")
+    need_sandbox()
+    definitions = str(cura.definitions())
+    sliced_and_printed(farm, "curaengine", PATH=str(programs), PRINTFARM_SLICER_CURA_DEFINITIONS=definitions)
+
+
+def sliced_and_printed(farm: Standalone, engine: str, **environment: str) -> None:
+    """By the profiles that a first start brings."""
+    farm.start(PRINTFARM_SAMPLE="0", PRINTFARM_VIRTUAL_PRINTERS="1", PRINTFARM_TIME_SCALE="2000", **environment).says(
+        "Serving."
+    )
+    assert f"Models are sliced with {engine}" in farm.output()
     files = {"file": ("box.stl", box_stl()), "job": (None, '{"name": "box"}', "application/json")}
 
     def accepted() -> str | None:
@@ -92,6 +121,7 @@ def test_a_model_is_sliced_and_printed_as_it_comes(farm: Standalone) -> None:
 
     job_id = until(accepted, 60, "its worker is there")
     until(lambda: [r for r in farm.get(f"/api/v1/jobs/{job_id}")["slicings"] if r["state"] == "done"], 120, "sliced")
+    assert [each["engine"] for each in farm.get(f"/api/v1/jobs/{job_id}")["slicings"]] == [engine]
     until(lambda: farm.get(f"/api/v1/jobs/{job_id}/status")["runs"] or None, 60, "printed")
     assert farm.end() == 0
 

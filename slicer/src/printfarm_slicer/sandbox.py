@@ -59,7 +59,8 @@ class Sandbox:
             return cls(None, prlimit)
         if bwrap is None:
             raise NoSandbox("bubblewrap is not installed: install it (apt-get install bubblewrap)")
-        made = cls(bwrap, prlimit)
+        # Inside there are the system's own folders alone: a link from elsewhere leads nowhere.
+        made = cls(bwrap, str(Path(prlimit).resolve()))
         if why := made._probe():
             raise NoSandbox(f"bubblewrap cannot make a sandbox on this host ({why}): allow user namespaces")
         return made

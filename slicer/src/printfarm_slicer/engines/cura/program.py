@@ -66,7 +66,8 @@ class CuraEngine:
                 raise DefinitionError(
                     "Cura's definitions are not installed: install the package cura, or name their folder"
                 )
-            return cls(program, version, Definitions.read(where))
+            # The sandbox shows the system's own folders: a link from elsewhere leads nowhere in it.
+            return cls(str(Path(program).resolve()), version, Definitions.read(where))
         except DefinitionError as error:
             _LOG.warning("CuraEngine is here and cannot be used", why=str(error))
             return None
