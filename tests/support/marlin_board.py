@@ -302,6 +302,9 @@ class Board:
         found = re.match(r"N(-?\d+)\s*", body if star else line)
         number = int(found[1]) if found else -2
         is_session = "M110" in line
+        if is_session and (second := re.search(r"N(-?\d*)", body[4:])):
+            # As Marlin: the word may stand anywhere, and the next N counts, whatever follows it.
+            number = int(second[1] or 0)
         if self.firmware.dialect == "reprapfirmware":
             # Numbers mean nothing to it, and a line whose checksum is wrong vanishes.
             is_right = not star or digits == str(reduce(xor, body.encode("latin-1"), 0))
@@ -359,6 +362,10 @@ class Board:
         if self.faults.double_oks > 0:
             self.faults.double_oks -= 1
             self.say(text)
+
+    def _m118(self, _words: dict[str, float], rest: str) -> None:
+        self.say(rest)
+        self._ok()
 
     # -- commands
 
@@ -458,8 +465,7 @@ class Board:
     def _m105(self, _words: dict[str, float], _: str) -> None:
         self._ok(self._temperatures())
 
-    def _m110(self, words: dict[str, float], _: str) -> None:
-        self._last_line = int(words.get("N", self._last_line))
+    def _m110(self, _words: dict[str, float], _: str) -> None:
         self._ok()
 
     def _m114(self, _words: dict[str, float], _: str) -> None:

@@ -205,6 +205,33 @@ def test_a_board_that_restarts_by_itself_keeps_its_reason() -> None:
     assert (world.status.state, world.status.code) == (ObservedState.IDLE, "thermal")
 
 
+@pytest.mark.parametrize("lines", [25, 90])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_restart_without_a_banner_ends_a_print(name: str, lines: int) -> None:
+    """Some boards print none. Their counter begins anew, and what they ask for again must not be printed a second time."""
+    world = World(replace(DIALECTS[name], says_start=False))
+    world.print(GCODE)
+    world.until(lambda: len(world.job_commands()) > lines)
+    before = len(world.board.commands())
+    world.board.reset(world.now)
+    world.until(is_over(world))
+    assert (world.status.ending, world.status.code) == (Ending.FAILED, "printer_reset"), world.status
+    assert not [command for command in world.board.commands()[before:] if command.startswith("G1")]
+
+
+def test_text_in_a_file_does_not_speak_for_the_firmware() -> None:
+    """Neither a line counter set from a display text, nor an echo that reads as an answer."""
+    texts = [b"M117 use M110 Nozzle", b"M118 ok", b"M118 Resend: 1", b"M118 start"]
+    world = World()
+    world.print(b"\n".join([*MOVES[:40], *texts, *MOVES[40:80], b""]))
+    world.until(is_over(world))
+    assert (world.status.ending, world.status.end_of_file) == (Ending.COMPLETE, True), world.status
+    assert [command for command in world.job_commands() if command.startswith("G1")] == [
+        move.decode() for move in MOVES[:80]
+    ]
+    assert not [entry for entry in world.board.log if entry["event"] == "resend"]
+
+
 def test_silence_ends_a_print_and_does_not_hang() -> None:
     def mute(world: World) -> None:
         world.board.faults.is_mute = True

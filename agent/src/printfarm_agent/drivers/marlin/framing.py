@@ -18,11 +18,14 @@ _NUMBERED = re.compile(rb"^\s*N\d+\s*", re.I)
 _NAME = re.compile(rb"^([GMT])\s*(\d+)(?:\.(\d+))?", re.I)
 _NOT_TEXT = re.compile(rb"[^\x20-\x7e]")
 # Texts that may be shortened: they are for a display.
-_DISPLAY = (b"M117", b"M118", b"M486")
-# These would take the line protocol, or the printer, out of the host's hands.
+_DISPLAY = (b"M117", b"M486")
+# These would take the line protocol, or the printer, out of the host's hands. M118 echoes its text: a file could speak as
+# the firmware does ("ok", "Resend: 1", "start").
 NEVER_FROM_A_FILE = frozenset(
-    ["M108", "M110", "M112", "M113", "M155", "M410", "M500", "M502", "M524", "M575", "M876", "M928", "M997", "M999"]
+    """M108 M110 M112 M113 M118 M155 M410 M500 M502 M524 M575 M876 M928 M997 M999""".split()
 ) | {f"M{number}" for number in range(20, 36)}
+# Marlin looks for it anywhere in a numbered line, in a text too, and takes the next N of the line for the new number.
+_RENUMBER, _HARMLESS = b"M110", b"M 110"
 # The firmware answers these when it is done, which may take minutes; nothing may be queued behind them.
 _BLOCKING_MOVES = ("G4", "G28", "G29", "G30", "G32", "G34", "G76", "G80", "M400")
 _BLOCKING_HEAT = ("M109", "M116", "M190", "M191", "M303")
@@ -62,7 +65,7 @@ def command_of(raw: bytes) -> bytes:
 
     Empty if there is none, or if it must not come from a file. Raises TooLong.
     """
-    if raw[:2] in (b"G1", b"G0") and b"*" not in raw:
+    if raw[:2] in (b"G1", b"G0") and b"*" not in raw and _RENUMBER not in raw:
         bare = raw.partition(b";")[0].strip()
         if len(bare) <= LONGEST_COMMAND and bare.isascii() and bare[:1].isalpha() and b"\x08" not in bare:
             return bare
@@ -73,6 +76,7 @@ def command_of(raw: bytes) -> bytes:
     # A host's own words ("@pause") and comments in parentheses are not for the printer.
     if not bare or bare[:1] in b"@(%" or name_of(bare) in NEVER_FROM_A_FILE:
         return b""
+    bare = bare.replace(_RENUMBER, _HARMLESS)
     if len(bare) <= LONGEST_COMMAND:
         return bare
     if bare[:4].upper() in _DISPLAY:

@@ -21,6 +21,8 @@ HISTORY = 64
 RECEIVE_BUFFER = 126
 REACHED_WITHIN = 3.0
 STORM_SAME_LINE, STORM_OF_HUNDRED, STRAY_OKS = 10, 10, 50
+# Firmware that has taken so many lines and then wants the first again has forgotten them: it restarted without its banner.
+FORGOTTEN_LINES = 16
 
 
 def _is_on_its_way(reading: Reading) -> bool:
@@ -290,6 +292,8 @@ class Link:
             self._more_of_the_same -= 1
             self._swallow_until = self._swallow_until or now + self.timing.after_resend
             return []
+        if 0 <= number <= 1 and self._is_forgotten():
+            return self._fail("printer_reset", "the printer wants the first line again: its firmware restarted")
         again = [command for command in self._history if command.number is not None and command.number >= number]
         if number < 0 or not again or again[0].number != number:
             return self._fail("resend_unknown", f"the printer asks for line {number}, which is no longer known")
@@ -303,6 +307,11 @@ class Link:
         self._swallow_until = now + self.timing.after_resend
         self.window.small_until = now + self.timing.shrink
         return self._storm(number)
+
+    def _is_forgotten(self) -> bool:
+        """Far more was answered than can have been answered in vain."""
+        oldest = next((sent.number for sent in self._outstanding if sent.number is not None), self._next)
+        return oldest > FORGOTTEN_LINES
 
     def _storm(self, number: int) -> list[Event]:
         """Gives up on a line that stays damaged, and on a cable that damages one line in ten."""
