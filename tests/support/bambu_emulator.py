@@ -37,6 +37,7 @@ class BambuEmulator:
         self.ids = {"subtask_id": "0", "task_id": "0", "project_id": "0"}
         self.subtask_name, self.gcode_file = "", ""
         self.print_error, self.print_error_until = 0, 0.0
+        self.reports_share_sequences = False
         self.hms: list[dict[str, int]] = []
         self.fun: str | None = "3EC18FFF9CFF"
         self.url_form = "ftp:///"
@@ -180,6 +181,10 @@ class BambuEmulator:
 
     async def _print(self, request: dict[str, Any]) -> None:
         command = str(request["command"])
+        if self.reports_share_sequences:
+            # Reports are counted by the printer itself.
+            shared = {"command": "push_status", "sequence_id": request["sequence_id"]}
+            await self._publish({"print": {**shared, **self._state()}})
         self.machine.note(command, **{k: request[k] for k in ("subtask_id", "url", "ams_mapping") if k in request})
         if self.refuses == "hms":
             # P1S: accepted and echoed, and nothing moves.

@@ -252,6 +252,14 @@ async def test_a_refusal_for_want_of_a_signature(tmp_path: Path, how: str) -> No
         assert made.machine.starts() == []
 
 
+async def test_a_report_with_a_commands_number_is_no_answer_to_it(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.reports_share_sequences, made.emulator.refuses = True, "verify"
+        with pytest.raises(Refused, match="Developer Mode"):
+            await made.begin(5.0)
+        assert made.machine.starts() == []
+
+
 async def test_silence_after_a_start_is_an_unknown_outcome(tmp_path: Path) -> None:
     async with printer(tmp_path) as made:
         path = made.file(gcode(1.0))

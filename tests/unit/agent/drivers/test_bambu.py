@@ -130,6 +130,20 @@ def test_a_cancel_looks_like_a_failure_and_is_told_by_its_code() -> None:
     assert (seen.ending, seen.by_farm, seen.progress) == (Ending.CANCELLED, False, 0.5)
 
 
+def test_a_cancel_code_that_stood_between_two_looks_was_seen() -> None:
+    cache = Cache()
+    ours = {"gcode_state": "RUNNING", "subtask_id": str(NUMBER), "subtask_name": STEM, "mc_percent": 50, "stg_cur": 0}
+    cache.take(ours)
+    cache.take({"gcode_state": "FAILED", "print_error": 0x0300400C})
+    cache.take({"print_error": 0, "mc_percent": 0})
+    _, seen = fold(ACTIVE, cache.report(), 3.0)
+    assert (seen.ending, seen.by_farm) == (Ending.CANCELLED, False)
+    # The next print is another, and fails for a reason of its own.
+    cache.take({"gcode_state": "FAILED", "subtask_id": "7", "subtask_name": "pf-next", "print_error": 0x03008003})
+    _, other = fold(replace(ACTIVE, name="pf-next.gcode", number=7), cache.report(), 9.0)
+    assert other.ending is Ending.FAILED
+
+
 def test_a_cancel_of_ours_counts_for_two_minutes() -> None:
     sent = replace(ACTIVE, cancel_sent=100.0)
     _, seen = fold(sent, replace(OURS, state="IDLE", ids=frozenset()), 110.0)

@@ -247,7 +247,7 @@ class BambuDriver:
         payload = commands.project_file(name, number, package, sequence, form, mapping)
         # Known before it is sent: if its answer is lost, the printer's own word is recognised.
         self._job, self._unsure = None, Job(name, number, time.monotonic(), before)
-        _check_echo(await session.ask(payload, sequence))
+        _check_echo(await session.ask("project_file", sequence, payload))
         self._job, self._unsure = self._unsure, None
         end = time.monotonic() + self._settings.begin_seconds
         while True:
@@ -309,7 +309,8 @@ class BambuDriver:
             if command == "stop":
                 self._job = replace(job, cancel_sent=time.monotonic())
             sequence = session.next_sequence()
-            _check_echo(await session.ask(commands.encode("print", command, sequence, param=""), sequence))
+            payload = commands.encode("print", command, sequence, param="")
+            _check_echo(await session.ask(command, sequence, payload))
 
     async def cool_down(self) -> None:
         async with self._lock:

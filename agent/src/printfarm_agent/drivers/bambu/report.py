@@ -7,7 +7,7 @@ what changed: nothing is read from a report alone, only from what all of them si
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...driver import BadReply, Heater
@@ -79,6 +79,8 @@ class Report:
     layer_count: int | None = None
     heaters: tuple[Heater, ...] = ()
     print_error: int = 0
+    # The ids and the name of the print under which a cancel code last stood: it stands for a second, a look comes later.
+    cancelled: frozenset[str] = frozenset()
     hms: tuple[tuple[str, int], ...] = ()
     needs_signature: bool | None = None
     card_faulty: bool = False
@@ -126,14 +128,18 @@ class Cache:
     """What all reports of one connection add up to."""
 
     told: dict[str, Any] = field(default_factory=dict)
+    cancelled: frozenset[str] = frozenset()
 
     def take(self, print_: Mapping[str, Any]) -> None:
         """A ``print`` object, whole or only what changed."""
         _merge(self.told, print_, 0)
+        if reading.count(self.told.get("print_error")) in CANCEL_CODES:
+            shown = read(self.told)
+            self.cancelled = (shown.ids | {shown.subtask_name}) - {""}
 
     def report(self) -> Report:
         """As it stands."""
-        return read(self.told)
+        return replace(read(self.told), cancelled=self.cancelled)
 
 
 def decode(payload: bytes) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class Session:
         self._reader: asyncio.Task[None] | None = None
         self._cache = Cache()
         self._sequence = secrets.randbelow(10_000)
-        self._echoes: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        # By command and sequence: reports count sequences of their own, and other clients theirs.
+        self._echoes: dict[tuple[str, str], asyncio.Future[dict[str, Any]]] = {}
         self._news = asyncio.Event()
         self._bad: BadReply | None = None
         self.firmware = ""
@@ -113,7 +114,7 @@ class Session:
             return
         print_, info = reading.table(said.get("print")), reading.table(said.get("info"))
         for part in (print_, info, reading.table(said.get("system"))):
-            waiting = self._echoes.get(str(part.get("sequence_id")))
+            waiting = self._echoes.get((str(part.get("command")), str(part.get("sequence_id"))))
             if waiting is not None and not waiting.done():
                 waiting.set_result(dict(part))
         if info.get("command") == "get_version":
@@ -148,10 +149,11 @@ class Session:
         self._sequence += 1
         await self.send(encode(top, command, self._sequence, **arguments), qos=qos)
 
-    async def ask(self, payload: bytes, sequence: int) -> dict[str, Any]:
+    async def ask(self, command: str, sequence: int, payload: bytes) -> dict[str, Any]:
         """Sends with QoS 1, and waits for the printer's echo. Raises as ``send``; OutcomeUnknown without an echo."""
         waiting: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._echoes[str(sequence)] = waiting
+        key = command, str(sequence)
+        self._echoes[key] = waiting
         try:
             await self.send(payload, qos=1)
             async with asyncio.timeout(self._seconds):
@@ -163,7 +165,7 @@ class Session:
                 raise OutcomeUnknown("the connection broke before the printer answered") from None
             raise
         finally:
-            del self._echoes[str(sequence)]
+            del self._echoes[key]
             waiting.cancel()
 
     async def send(self, payload: bytes, *, qos: int) -> None:

@@ -86,7 +86,7 @@ def _followed(job: Job, report: Report, now: float) -> Job:
     ours = is_ours(job, report)
     if not job.active:
         return _begins(job, report, now, ours)
-    if report.print_error in CANCEL_CODES:
+    if report.print_error in CANCEL_CODES or report.cancelled & {str(job.number), stem_of(job.name)}:
         job = replace(job, cancel_seen=True)
     if report.is_active:
         return _goes_on(job, report, now) if ours else _lost(job)
