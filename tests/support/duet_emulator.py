@@ -15,6 +15,9 @@ PASSWORD = "correct-horse"
 UNIQUE_ID = "08DLM-996RU-N8PS0-6J1F0-3SD6K-9VD6N"
 _MOST_HEAD_BYTES, _MOST_KEYS, _SLOTS = 1460, 5, 8
 _BUFFER_BYTES = 255
+_BY_ADDRESS = "address"
+# How much later than the state the SBC's flags of an end come.
+_FLAGS_LAG_SECONDS = 0.3
 _LIVE = {"status", "upTime", "filePosition", "duration", "layer", "timesLeft", "current", "active", "standby", "state"}
 _LIVE |= {"userPosition"}
 _KEYS = ("boards", "heat", "job", "move", "state", "tools", "volumes")
@@ -199,6 +202,8 @@ class Standalone(DuetEmulator):
         self.sessions: dict[str, float] = {}
         self.out_of_buffers = False
         self.rows_per_answer = 1
+        # Before 3.5 the address is what a session is known by.
+        self.gives_keys = True
 
     def reset(self) -> None:
         """Board reset: sessions, replies and the last job are gone."""
@@ -215,7 +220,7 @@ class Standalone(DuetEmulator):
         # Without the parameter it is just another call that is not logged in.
         if path == "/rr_connect" and "password" in query:
             return self._connect(query, now)
-        key = request.headers.get("x-session-key", "")
+        key = request.headers.get("x-session-key", "" if self.gives_keys else _BY_ADDRESS)
         if key not in self.sessions:
             if request.method == "POST":
                 await request.body()
@@ -235,11 +240,10 @@ class Standalone(DuetEmulator):
             return Reply(200, {"err": 1})
         if len(self.sessions) >= _SLOTS:
             return Reply(200, {"err": 2})
-        key = str(secrets.randbelow(1 << 31))
+        key = str(secrets.randbelow(1 << 31)) if self.gives_keys else _BY_ADDRESS
         self.sessions[key] = now
-        return Reply(
-            200, {"err": 0, "sessionTimeout": 8000, "boardType": "duet3mb6hc100", "apiLevel": 2, "sessionKey": int(key)}
-        )
+        said: dict[str, Any] = {"err": 0, "sessionTimeout": 8000, "boardType": "duet3mb6hc100", "apiLevel": 2}
+        return Reply(200, said | ({"sessionKey": int(key)} if self.gives_keys else {}))
 
     async def _answer(self, request: Request, path: str, query: dict[str, str], key: str) -> Reply:
         match path:
@@ -322,9 +326,8 @@ class Sbc(DuetEmulator):
         super().__init__(machine, password=password)
         self.sessions: set[str] = set()
         self.board_is_away = False
-        self._flags_after: tuple[int, dict[str, Any]] = (0, {})
         self._shown = dict(self.flags)
-        self._lag = 0
+        self._changed_at: float | None = None
 
     async def handle(self, request: Request) -> Reply:
         path, query = request.path, request.query
@@ -382,11 +385,12 @@ class Sbc(DuetEmulator):
         return Reply(405)
 
     def sbc_flags(self) -> dict[str, Any]:
-        """They come one update after the state."""
+        """They come with a later update than the state, however often anybody asks."""
         if self._shown != self.flags:
-            self._lag += 1
-            if self._lag > 1:
-                self._shown, self._lag = dict(self.flags), 0
+            now = self.machine.clock()
+            self._changed_at = now if self._changed_at is None else self._changed_at
+            if now - self._changed_at > _FLAGS_LAG_SECONDS:
+                self._shown, self._changed_at = dict(self.flags), None
         return self._shown
 
 

@@ -42,6 +42,9 @@ class SimplyPrintEmulator(HttpEmulator):
         self.pends_seconds = 0.0
         self.needs_cancel_reason = True
         self.may_send_gcode = True
+        self.tools = 1
+        # All that was sent to be carried out.
+        self.gcode: list[str] = []
         self.too_many = 0
         self.retry_after = ""
         self.unwell = False
@@ -143,10 +146,10 @@ class SimplyPrintEmulator(HttpEmulator):
     def _row(self) -> dict[str, Any]:
         machine = self.machine
         heaters = machine.temperatures()
-        current: dict[str, Any] = {"tool": [heaters["hotend"][0]], "bed": heaters["bed"][0]}
+        current: dict[str, Any] = {"tool": [heaters["hotend"][0]] * self.tools, "bed": heaters["bed"][0]}
         if self.broken_sensors:
             current = {"tool": [float("nan")], "bed": -300}
-        target = {"tool": [heaters["hotend"][1]], "bed": heaters["bed"][1]}
+        target = {"tool": [heaters["hotend"][1]] * self.tools, "bed": heaters["bed"][1]}
         word = self.state_word or ("offline" if self.link_is_down else self._word())
         printer: dict[str, Any] = {
             "name": "Prusa 3",
@@ -241,6 +244,7 @@ class SimplyPrintEmulator(HttpEmulator):
             case "SendGcode":
                 if not self.may_send_gcode:
                     return no("Your plan does not include this")
+                self.gcode += body.get("gcode", [])
                 for line in body.get("gcode", []):
                     if line == "M112":
                         machine.emergency()

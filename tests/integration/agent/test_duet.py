@@ -116,6 +116,58 @@ async def test_no_place_is_no_reason_to_ask_all_the_time(tmp_path: Path) -> None
         assert len(emulator.requests) == 1
 
 
+async def test_an_emergency_stop_needs_no_place_of_its_own(tmp_path: Path) -> None:
+    emulator = Standalone()
+    async with case(emulator, tmp_path) as made:
+        await made.begin(20.0)
+        emulator.sessions |= {str(place): emulator.machine.clock() + 1e6 for place in range(7)}
+        await made.driver.emergency_stop()
+        await until(lambda: emulator.machine.phase is Phase.HALTED)
+        assert (await made.driver.observe()).halted, "and the place is still ours"
+
+
+async def test_firmware_without_keys_is_connected_to_once(tmp_path: Path) -> None:
+    emulator = Standalone()
+    emulator.firmware, emulator.gives_keys = "3.4.6", False
+    async with case(emulator, tmp_path) as made:
+        await made.begin(0.5)
+        await made.until(ending=Ending.COMPLETE)
+        asked = [request.target for request in emulator.requests if "rr_connect" in request.target]
+        assert len(asked) == 1
+        emulator.sessions.clear()
+        assert (await made.driver.observe()).state is ObservedState.IDLE
+
+
+async def test_a_board_out_of_buffers_is_no_reason_to_give_the_job_away(tmp_path: Path) -> None:
+    emulator = Standalone()
+    async with case(emulator, tmp_path) as made:
+        await made.driver.observe()
+        path = made.file(gcode(1.0))
+        emulator.out_of_buffers = True
+        with pytest.raises(ConnectionLost, match="buffers"):
+            await made.driver.put_file(path, NAME, print)
+        await made.driver.put_file(path, NAME, print)
+        emulator.out_of_buffers = True
+        with pytest.raises(ConnectionLost, match="buffers"):
+            await made.driver.start(path, NAME)
+        assert emulator.machine.starts() == []
+        emulator.out_of_buffers = True
+        await made.driver.emergency_stop()
+        await until(lambda: emulator.machine.phase is Phase.HALTED)
+
+
+async def test_a_box_in_a_print_is_a_pause_that_says_so(tmp_path: Path) -> None:
+    async with case(Standalone(), tmp_path) as made:
+        await made.begin(20.0)
+        await made.until(ObservedState.PRINTING)
+        made.emulator.message_box = {"mode": 3, "title": "Change", "message": "Put the red filament in", "seq": 1}
+        seen = await made.driver.observe()
+        assert (seen.state, seen.file_name) == (ObservedState.PAUSED, NAME) and "red filament" in seen.message
+        # One that only informs holds nothing up.
+        made.emulator.message_box = {"mode": 1, "title": "Layer 1", "message": "looks good", "seq": 2}
+        assert (await made.driver.observe()).state is ObservedState.PRINTING
+
+
 async def test_a_lost_key_is_replaced_for_gets_and_posts(tmp_path: Path) -> None:
     emulator = Standalone()
     async with case(emulator, tmp_path) as made:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from printfarm_agent.driver import Driver, Ending, Observation, ObservedState, OutcomeUnknown
+from printfarm_agent.driver import Driver, Ending, Observation, ObservedState, OutcomeUnknown, Refused
 from tests.conformance.rigs.moonraker import MoonrakerRig
 from tests.conformance.steps import AT_WORK, Bench, until
 from tests.support.klipper import KlipperServer
@@ -72,6 +72,27 @@ async def test_an_end_is_known_after_klipper_and_the_agent_restarted(
         seen = await later.observe()
     assert bench.is_ours(seen)
     assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, True)
+
+
+async def test_a_cancel_that_forgets_the_file_is_found_in_the_history(
+    klipper_server: KlipperServer, bench: Bench
+) -> None:
+    """As many a CANCEL_PRINT macro does: Klipper is in standby then, and knows no file."""
+    await bench.begin(20.0)
+    await asyncio.to_thread(klipper_server.post, "/printer/gcode/script", script="SDCARD_RESET_FILE")
+    seen = await until(bench.driver, is_over)
+    assert klipper_server.objects("print_stats")["print_stats"]["state"] == "standby"
+    assert bench.is_ours(seen) and seen.ending is Ending.CANCELLED
+
+
+async def test_a_print_of_somebody_elses_is_neither_paused_nor_cancelled(rig: MoonrakerRig, bench: Bench) -> None:
+    await bench.begin(2.0)
+    await until(bench.driver, is_over)
+    await rig.start_foreign(20.0)
+    for command in (bench.driver.pause, bench.driver.cancel):
+        with pytest.raises(Refused, match="somebody else"):
+            await command()
+    assert (await until(bench.driver, lambda seen: seen.state is not ObservedState.IDLE)).state in AT_WORK
 
 
 @pytest.mark.parametrize("then", ["resume", "cancel"])

@@ -10,7 +10,7 @@ import pytest
 from printfarm_agent.driver import Driver, Ending, NothingToStop, ObservedState, OutcomeUnknown, Refused
 from printfarm_agent.drivers.octoprint.driver import OctoPrintDriver
 from tests.conformance.rigs.octoprint import OctoPrintRig
-from tests.conformance.steps import BUSY, Bench, until
+from tests.conformance.steps import BUSY, Bench, new_name, nothing, until
 from tests.support.octoprint import OctoPrintServer
 
 
@@ -125,6 +125,34 @@ async def test_a_file_that_does_not_fit_is_not_sent(rig: OctoPrintRig, bench: Be
     with pytest.raises(Refused, match="1000 bytes left"):
         await bench.bring(rig.gcode(1.0))
     assert await rig.files() == set()
+
+
+async def test_a_file_beyond_the_servers_limit_is_a_refusal(
+    octoprint_server: OctoPrintServer, rig: OctoPrintRig, tmp_path: Path
+) -> None:
+    """OctoPrint says so before it has read the file, without a word, and closes."""
+    path = tmp_path / "large.gcode"
+    path.write_bytes(b"G1 X1\n" * ((49 << 20) // 6))
+    async with rig.open(rig.options() | {"url": octoprint_server.url}) as driver:
+        with pytest.raises(Refused):
+            await driver.put_file(path, new_name(), nothing)
+    assert await rig.files() == set()
+
+
+async def test_a_start_without_a_printer_says_so(octoprint_server: OctoPrintServer, bench: Bench) -> None:
+    path = await bench.bring(bench.rig.gcode(1.0))
+    await asyncio.to_thread(octoprint_server.post, "/api/connection", command="disconnect")
+    await until(bench.driver, lambda seen: seen.state is ObservedState.OFFLINE)
+    with pytest.raises(Refused, match="Offline"):
+        await bench.driver.start(path, bench.name)
+
+
+async def test_a_print_of_somebody_elses_is_not_cancelled(rig: OctoPrintRig, driver: Driver) -> None:
+    await rig.start_foreign(20.0)
+    await until(driver, lambda seen: seen.state is ObservedState.PRINTING)
+    with pytest.raises(Refused, match="somebody else"):
+        await driver.cancel()
+    assert (await driver.observe()).state is ObservedState.PRINTING
 
 
 async def test_a_stop_that_nothing_can_carry_is_refused_with_what_to_do_and_goes_out_once_it_can(

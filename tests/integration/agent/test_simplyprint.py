@@ -267,7 +267,21 @@ async def test_a_plan_without_gcode_still_cancels_in_an_emergency(tmp_path: Path
         await made.begin(20.0)
         await made.driver.emergency_stop()
         assert any(fact["event"] == "cancel" for fact in made.cloud.machine.log)
+        await made.until(ending=Ending.CANCELLED)
         with pytest.raises(Refused, match="plan"):
+            await made.driver.cool_down()
+
+
+async def test_every_tool_cools_down_and_no_print_does(tmp_path: Path) -> None:
+    async with case(tmp_path) as made:
+        await made.driver.cool_down()
+        assert made.cloud.gcode == ["M104 S0", "M140 S0"]
+        made.cloud.tools = 3
+        await made.driver.cool_down()
+        assert made.cloud.gcode[2:] == ["M104 T0 S0", "M104 T1 S0", "M104 T2 S0", "M140 S0"]
+        await made.begin(20.0)
+        await made.until(ObservedState.PRINTING)
+        with pytest.raises(Refused, match="printing"):
             await made.driver.cool_down()
 
 

@@ -25,11 +25,13 @@ from ...driver import (
 )
 from ...driver_options import DriverOptions
 from ...secret import Secret
-from .link import Link, Sbc, Standalone
+from .link import Link, NotNow, Sbc, Standalone
 from .memory import Memory, fold
 from .model import Look, identity, look, name_of, path_of
 
 _LOOK_AGAIN_SECONDS = 0.25
+# For a look after which an end is believed.
+_SURE_SECONDS = 0.6
 # Far shorter than the authority: the start was taken, only its sign is looked for.
 _BEGIN_SECONDS = 5.0
 _PARK_SECONDS = 45.0
@@ -176,8 +178,11 @@ class DuetDriver:
             known = float(up_time) if isinstance(up_time, int | float) else None
             self._memory = Memory(name, time.monotonic(), begun=True, up_time=known)
         told = await self.observe()
-        # One look is not enough to believe that a print is over.
-        return await self.observe() if told.state is ObservedState.FINISHING else told
+        if told.state is ObservedState.FINISHING:
+            # One look is not enough to believe that a print is over.
+            await asyncio.sleep(_SURE_SECONDS)
+            told = await self.observe()
+        return told
 
     async def pause(self) -> None:
         async with self._lock:
@@ -239,15 +244,16 @@ class DuetDriver:
             await link.code("\n".join(lines))
 
     async def emergency_stop(self) -> None:
-        standalone = Standalone(self._url, self._password, _EMERGENCY_SECONDS)
+        standalone = self._standalone.beside(_EMERGENCY_SECONDS)
         link: Link = standalone
         try:
-            link = await self._new_link(standalone, _EMERGENCY_SECONDS)
+            if self._is_sbc is not False:
+                link = await self._new_link(standalone, _EMERGENCY_SECONDS)
             for _ in range(_EMERGENCY_TRIES):
                 try:
                     # It acts while it is received, but only if the buffer has room for it.
                     await link.code("M112")
-                except Refused:
+                except (Refused, NotNow):
                     await asyncio.sleep(0.05)
                 else:
                     return

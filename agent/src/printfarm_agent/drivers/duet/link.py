@@ -26,6 +26,10 @@ _MOST_PARTS = 16
 _FULL_PAUSE_SECONDS = 4.0
 
 
+class NotNow(ConnectionLost):
+    """The server answers, and cannot take it at the moment: nothing was carried out, and it may be asked again."""
+
+
 class Link(Protocol):
     """A server. ``code`` raises Refused or ConnectionLost only if nothing was carried out."""
 
@@ -46,12 +50,21 @@ class Standalone:
 
     def __init__(self, url: str, password: Secret | None, seconds: float) -> None:
         self._peer = HttpPeer(url, connect_seconds=min(3.0, seconds), seconds=seconds)
-        self._password, self._seconds = password, seconds
+        self._url, self._password, self._seconds = url, password, seconds
         self._key: str | None = None
+        # Without a key too: before 3.5 the address is what a session is known by.
+        self._is_connected = False
+        self._is_borrowed = False
         self._full_until = 0.0
         self._model: dict[str, Any] = {}
         self._seqs: Mapping[str, Any] = {}
         self.is_emulated = False
+
+    def beside(self, seconds: float) -> "Standalone":
+        """Another way to the same board, in the same place: there may be no second one."""
+        other = Standalone(self._url, self._password, seconds)
+        other._key, other._is_connected, other._is_borrowed = self._key, self._is_connected, True
+        return other
 
     async def connect(self) -> None:
         """Takes a place. Raises Refused, ConnectionLost; sets ``is_emulated`` where an SBC answers instead."""
@@ -68,6 +81,7 @@ class Standalone:
             case 0:
                 key = said.get("sessionKey")
                 self._key = str(key) if isinstance(key, int) else None
+                self._is_connected, self._is_borrowed = True, False
                 # Another session: what changed since is not known.
                 self._model, self._seqs = {}, {}
             case 1:
@@ -80,7 +94,7 @@ class Standalone:
 
     async def _ask(self, method: str, path: str, **given: Any) -> Answer:
         """A lost key means that nothing was carried out: connects anew, once, and asks again."""
-        if self._key is None:
+        if not self._is_connected:
             await self.connect()
         answer = await self._peer.ask(method, path, headers=self._headers(), **given)
         lost = answer.status in (401, 403) or (
@@ -92,7 +106,7 @@ class Standalone:
         if answer.status == 503:
             # Out of buffers; an unread reply holds some.
             await self._peer.ask("GET", "/rr_reply", headers=self._headers())
-            raise Refused("the printer is out of buffers")
+            raise NotNow("the printer is out of buffers")
         if answer.status in (401, 403):
             raise Refused("the printer does not keep this client's session")
         return answer
@@ -161,7 +175,7 @@ class Standalone:
             raise Refused("the printer did not delete the file")
 
     async def close(self) -> None:
-        if self._key is not None:
+        if self._key is not None and not self._is_borrowed:
             try:
                 await self._peer.ask("GET", "/rr_disconnect", headers=self._headers(), seconds=2.0)
             except (ConnectionLost, OutcomeUnknown):
@@ -195,7 +209,7 @@ class Sbc:
         if answer.status in (401, 403):
             raise Refused("the printer does not keep this client's session")
         if answer.status in (502, 503):
-            raise Refused("the board behind the printer's computer does not answer, or its software parts differ")
+            raise NotNow("the board behind the printer's computer does not answer, or its software parts differ")
         return answer
 
     def _headers(self) -> dict[str, str]:

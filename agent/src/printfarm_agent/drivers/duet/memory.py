@@ -13,6 +13,8 @@ from .model import Look
 _NEARLY_ALL = 0.98
 _SLACK_SECONDS = 5.0
 _GONE_LOOKS = 2
+# The SBC's flags of an end come with a later update than the state.
+_FLAGS_SECONDS = 0.5
 _BEGIN_SECONDS = 30.0
 _BUSY = frozenset({"busy", "cancelling", "pausing", "resuming", "processing", "changingTool", "paused"})
 _RESTARTED = "the printer restarted during the print"
@@ -36,6 +38,7 @@ class Memory:
     end_of_file: bool = False
     message: str = ""
     gone_looks: int = 0
+    gone_at: float = 0.0
 
 
 def fold(memory: Memory | None, look: Look, now: float) -> tuple[Memory | None, Observation]:
@@ -74,9 +77,10 @@ def _rests(memory: Memory, look: Look, now: float) -> Memory:
         if now - memory.seen_at < _BEGIN_SECONDS:
             return memory
         return replace(memory, ending=Ending.FAILED, message="the printer took the start, and did not print")
-    if memory.gone_looks + 1 < _GONE_LOOKS:
-        # The flags of the end come after the state.
-        return replace(memory, gone_looks=memory.gone_looks + 1)
+    gone_at = memory.gone_at if memory.gone_looks else now
+    has_flags = look.last is not None and look.last.aborted is not None
+    if memory.gone_looks + 1 < _GONE_LOOKS or (has_flags and now - gone_at < _FLAGS_SECONDS):
+        return replace(memory, gone_looks=memory.gone_looks + 1, gone_at=gone_at)
     return _ended(memory, look, now)
 
 
@@ -134,6 +138,9 @@ def _told(memory: Memory | None, look: Look) -> Observation:
 def _state(memory: Memory | None, look: Look) -> ObservedState:
     runs = look.file_name is not None
     is_open = memory is not None and memory.ending is None
+    if runs and look.waits_for_person and look.status in _BUSY:
+        # The print stands still until somebody answers at the printer.
+        return ObservedState.PAUSED
     match look.status:
         case "halted":
             return ObservedState.ERROR

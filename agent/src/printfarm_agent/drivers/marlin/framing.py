@@ -21,9 +21,8 @@ _NOT_TEXT = re.compile(rb"[^\x20-\x7e]")
 _DISPLAY = (b"M117", b"M486")
 # These would take the line protocol, or the printer, out of the host's hands. M118 echoes its text: a file could speak as
 # the firmware does ("ok", "Resend: 1", "start").
-NEVER_FROM_A_FILE = frozenset(
-    """M108 M110 M112 M113 M118 M155 M410 M500 M502 M524 M575 M876 M928 M997 M999""".split()
-) | {f"M{number}" for number in range(20, 36)}
+_NEVER = (108, 110, 112, 113, 118, 155, *range(20, 36), 410, 500, 502, 524, 575, 876, 928, 997, 999)
+NEVER_FROM_A_FILE = frozenset(f"M{number}" for number in _NEVER)
 # Marlin looks for it anywhere in a numbered line, in a text too, and takes the next N of the line for the new number.
 _RENUMBER, _HARMLESS = b"M110", b"M 110"
 # The firmware answers these when it is done, which may take minutes; nothing may be queued behind them.

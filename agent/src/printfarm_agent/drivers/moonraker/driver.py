@@ -48,6 +48,7 @@ _SETTLE_SECONDS = 2.0
 _NUMBER_SECONDS = 2.0
 _LOOK_SECONDS = 0.2
 _HISTORY = "/server/history/list?limit=20&order=desc"
+_NEWEST = "/server/history/list?limit=1&order=desc"
 _REFUSALS = frozenset({400, 401, 403, 404, 413, 422, 503})
 
 
@@ -69,6 +70,8 @@ class MoonrakerDriver:
         # Our last print: after a restart Klipper shows none, and Moonraker's history keeps it.
         self._last = ""
         self._estimates: tuple[str, protocol.Estimate] = ("", protocol.Estimate())
+        # At the last look our print was under way, and not paused.
+        self._was_printing = False
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
         server = protocol.result((await self._look("/server/info")).json())
@@ -77,9 +80,7 @@ class MoonrakerDriver:
         printer = protocol.result((await self._look("/printer/info")).json())
         objects = await self._query(("toolhead", "configfile"), longest=_LONGEST_CONFIG)
         if not self._last:
-            last = protocol.last_path(
-                protocol.result((await self._look("/server/history/list?limit=1&order=desc")).json())
-            )
+            last = protocol.last_path(protocol.result((await self._look(_NEWEST)).json()))
             self._last = last.removeprefix(f"{self._folder}/") if last.startswith(f"{self._folder}/pf-") else ""
         return protocol.identity(server, printer, objects)
 
@@ -87,12 +88,13 @@ class MoonrakerDriver:
         try:
             seen = await self._klipper()
         except _NoKlipper as gone:
-            self._names, self._ready_at = (), None
+            self._names, self._ready_at, self._was_printing = (), None, False
             return Observation(ObservedState.OFFLINE, file_name=self._last or None, message=str(gone))
         path = protocol.file_path(seen)
         name = protocol.name_in(self._folder, path) if path else self._last
         if name.startswith("pf-"):
             self._last = name
+        self._was_printing = protocol.printing(seen) == "printing" and name.startswith("pf-")
         past = await self._past(name) if name and not path else None
         return protocol.observation(seen, name, past, await self._estimate(path))
 
@@ -163,8 +165,22 @@ class MoonrakerDriver:
         self._last = name
         return await self.observe()
 
+    async def _goes_on(self) -> bool:
+        """Our print, by Moonraker's history, which answers at once: Klipper answers a look in steps of 250 ms. False says
+        nothing."""
+        if not self._was_printing:
+            return False
+        try:
+            newest = protocol.result((await self._look(_NEWEST)).json())
+        except (BadReply, Refused):
+            return False
+        return protocol.is_under_way(newest, self._path(self._last))
+
     async def pause(self) -> None:
-        word = protocol.printing(await self._ready())
+        if await self._goes_on():
+            await self._queue("pause", "/printer/print/pause")
+            return
+        word = protocol.printing(await self._ours())
         if word == "paused":
             return
         if word != "printing":
@@ -173,7 +189,7 @@ class MoonrakerDriver:
         await self._queue("pause", "/printer/print/pause")
 
     async def resume(self) -> None:
-        seen = await self._ready()
+        seen = await self._ours()
         word = protocol.printing(seen)
         if word == "printing":
             return
@@ -186,7 +202,10 @@ class MoonrakerDriver:
             await self._queue("resume", "/printer/gcode/script", {"script": "M24"})
 
     async def cancel(self) -> None:
-        seen = await self._ready()
+        if await self._goes_on():
+            await self._queue("cancel", "/printer/print/cancel", then="TURN_OFF_HEATERS")
+            return
+        seen = await self._ours()
         word = protocol.printing(seen)
         if word not in ("printing", "paused"):
             raise Refused("nothing is printed")
@@ -245,6 +264,14 @@ class MoonrakerDriver:
             raise Refused(str(gone)) from gone
         if not protocol.printing(seen):
             raise Refused("Klipper is not ready")
+        return seen
+
+    async def _ours(self) -> protocol.Json:
+        """The same, before a command to a print. Raises Refused if it is somebody else's."""
+        seen = await self._ready()
+        name = protocol.name_in(self._folder, protocol.file_path(seen))
+        if protocol.printing(seen) in ("printing", "paused") and not name.startswith("pf-"):
+            raise Refused("the print is somebody else's")
         return seen
 
     async def _past(self, name: str) -> protocol.Past | None:

@@ -263,6 +263,13 @@ def past_of(reply: Json, path: str) -> Past | None:
     return max(found, key=lambda past: past.number, default=None)
 
 
+def is_under_way(reply: Json, path: str) -> bool:
+    """Of ``/server/history/list``: the newest print is of this file, and goes on. Not to be believed the other way round:
+    a restart of Moonraker in a print closes the entry."""
+    jobs = rows(reply.get("jobs"))
+    return bool(jobs) and text(jobs[0].get("filename")) == path and jobs[0].get("status") == "in_progress"
+
+
 def last_path(reply: Json) -> str:
     """Of ``/server/history/list``: the file of its first entry."""
     jobs = rows(reply.get("jobs"))

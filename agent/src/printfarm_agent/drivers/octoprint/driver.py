@@ -144,7 +144,12 @@ class OctoPrintDriver:
 
     async def start(self, path: Path, name: str) -> Handle:
         self._last, self._cancelled, self._is_stopped = name, "", False
-        _must(await self._ask("POST", self._file_url(name), {"command": "select", "print": True}), 204)
+        answer = await self._ask("POST", self._file_url(name), {"command": "select", "print": True})
+        if answer.status == 409:
+            # Its own words are "already printing", also where it has no printer.
+            word = protocol.state_text(await self._look("/api/job"))
+            raise Refused(f"OctoPrint starts nothing now: its printer is {word or 'in no state that it names'}")
+        _must(answer, 204)
         return Handle(1, {"path": self._path(name)})
 
     async def recover(self, name: str, handle: Handle | None) -> Observation:
@@ -159,6 +164,8 @@ class OctoPrintDriver:
 
     async def cancel(self) -> None:
         name = protocol.name_of(await self._look("/api/job"), self._folder)
+        if name and not name.startswith("pf-"):
+            raise Refused("the print is somebody else's")
         await self._command({"command": "cancel"})
         self._cancelled = name
 

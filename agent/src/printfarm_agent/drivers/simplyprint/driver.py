@@ -191,7 +191,13 @@ class SimplyPrintDriver:
 
     async def cool_down(self) -> None:
         async with self._lock:
-            await self._act("SendGcode", {"gcode": ["M104 S0", "M140 S0"]})
+            row = await self._cloud.printer(self._number, urgent=True)
+            if row.state in protocol.AT_WORK:
+                raise Refused(f"the printer is {row.state}")
+            # What is not named stays as it is: M104 alone means the tool in use.
+            hotends = [heater for heater in row.heaters if heater.name.startswith("hotend")]
+            tools = [f"M104 T{place} S0" for place in range(len(hotends))] if len(hotends) > 1 else ["M104 S0"]
+            await self._act("SendGcode", {"gcode": [*tools, "M140 S0"]})
 
     async def emergency_stop(self) -> None:
         # There is none: M112 goes through the cloud and the printer's link. A cancel follows for those who may send no G-code.

@@ -29,6 +29,7 @@ STATES = frozenset(
         "error",
     }
 )
+AT_WORK = frozenset({"downloading", "printing", "pausing", "paused", "resuming", "cancelling"})
 
 
 @dataclass(frozen=True, slots=True)
