@@ -36,12 +36,14 @@ def install() -> str:
         return "its definitions are missing, and nothing may be installed"
     target = _unpacked()
     target.parent.mkdir(parents=True, exist_ok=True)
+    with environments.alone(target.with_suffix(".lock")):
+        return "" if definitions() is not None else _unpack(target)
+
+
+def _unpack(target: Path) -> str:
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         folder = Path(name)
-        for command in (
-            ["apt-get", "download", "-qq", PACKAGE],
-            ["sh", "-c", f"dpkg -x {PACKAGE}_*.deb files"],
-        ):
+        for command in (["apt-get", "download", "-qq", PACKAGE], ["sh", "-c", f"dpkg -x {PACKAGE}_*.deb files"]):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             if done.returncode:
                 return f"its definitions are missing: {done.stderr.strip()[-300:]}"

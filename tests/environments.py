@@ -58,7 +58,7 @@ def install(name: str) -> str:
     """Installs it unless it is there. Empty, or why it could not be done."""
     found = folder(name)
     found.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(found.with_suffix(".lock")):
+    with alone(found.with_suffix(".lock")):
         if program(name):
             return ""
         shutil.rmtree(found, ignore_errors=True)
@@ -79,7 +79,8 @@ def install(name: str) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
+    """Nobody else on this host is in it, by a lock on that file."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

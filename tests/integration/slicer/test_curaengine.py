@@ -1,12 +1,13 @@
 """The real CuraEngine in the real sandbox: what it makes, what it refuses, and what it is not let do."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from printfarm_coordinator.domain.slicer_keys import ENGINES, Rule
 from printfarm_files.reading import read_facts
 from printfarm_slicer.engine import Ended, Order, SlicingFailed
 from printfarm_slicer.engines.cura import CuraEngine
@@ -237,11 +238,30 @@ def test_no_setting_of_a_user_reaches_the_command_line(curaengine: CuraEngine, t
     ]
 
 
-def test_the_farms_list_of_settings_is_one_of_real_settings() -> None:
+def the_farms_list() -> tuple[Definitions, Mapping[str, Rule]]:
     need("cura")
-    from printfarm_coordinator.domain.slicer_keys import ENGINES
-
     folder = cura.definitions()
     assert folder is not None
-    known = Definitions.read(folder)
-    assert [key for key in ENGINES["curaengine"].rules if key not in known] == ["material_type", "material_density"]
+    return Definitions.read(folder), ENGINES["curaengine"].rules
+
+
+def test_the_farms_list_of_settings_is_one_of_real_settings() -> None:
+    known, rules = the_farms_list()
+    assert [key for key in rules if key not in known] == ["material_type", "material_density"]
+
+
+def test_no_value_that_the_farms_list_allows_is_one_that_a_formula_stumbles_over() -> None:
+    known, rules = the_farms_list()
+    whole = {key: value for key, value in SETTINGS.items() if key in known}
+    for key, rule in rules.items():
+        if key in known:
+            ends = {"number": (f"{rule.least:g}", f"{rule.most:g}"), "truth": ("true", "false"), "choice": rule.choices}
+            for value in ends.get(rule.form, ()):
+                assert known.resolved({**whole, key: value})[key] in (value, value == "true", *_number(value))
+
+
+def _number(value: str) -> tuple[float, ...]:
+    try:
+        return (float(value),)
+    except ValueError:
+        return ()

@@ -130,6 +130,8 @@ def test_a_setting_is_as_given_else_by_its_formula_else_by_default(tmp_path: Pat
         ({"kind": "c"}, "kind must be one of a, b"),
         ({"on": "yes"}, "on is no bool: yes"),
         ({"width": "wide"}, "width is no float: wide"),
+        ({"width": "inf"}, "width is no float: inf"),
+        ({"walls": "1.5"}, "walls is no int: 1.5"),
         ({"width": "0"}, "formula for share cannot be reckoned"),
     ],
 )
@@ -138,6 +140,7 @@ def test_what_a_profile_gets_wrong_is_named(tmp_path: Path, given: dict[str, str
         tmp_path,
         width={"type": "float", "default_value": 0.4},
         share={"type": "float", "default_value": 1, "value": "1 / width"},
+        walls={"type": "int", "default_value": 2},
         on={"type": "bool", "default_value": False},
         kind={"type": "enum", "default_value": "a", "options": {"a": "", "b": ""}},
     )

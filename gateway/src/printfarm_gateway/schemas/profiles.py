@@ -16,8 +16,8 @@ Settings = Annotated[
 
 
 class ProfileOrder(Strict):
-    """The next version of a profile. ``settings`` in the engine's own keys; ``version`` as it was read loses against newer
-    changes."""
+    """The next version of a profile. ``engine``: prusaslicer, curaengine or orcaslicer; ``settings`` in its own keys and
+    spelling; ``version`` as it was read loses against newer changes."""
 
     model_config = example(
         {

@@ -6,6 +6,7 @@ Read from the files that come with Cura (``fdmprinter.def.json``, ``fdmextruder.
 import ast
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,10 @@ class Definitions:
         if definition.options and text not in definition.options:
             raise SettingError(f"{key} must be one of {', '.join(definition.options)}")
         try:
-            return _typed(definition.kind, _truth(text) if definition.kind == "bool" else text)
+            value = _typed(definition.kind, _truth(text) if definition.kind == "bool" else text)
+            if definition.kind in _INTEGERS and value != float(text):
+                raise ValueError(text)
+            return value
         except (ValueError, OverflowError):
             raise SettingError(f"{key} is no {definition.kind}: {text[:80]}") from None
 
@@ -131,12 +135,18 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Definition]]:
 def _typed(kind: str, value: Any) -> Value:
     """As formulas reckon with it. Raises ValueError."""
     if kind == "float":
-        return float(value)
+        return _finite(float(value))
     if kind in _INTEGERS:
         return int(float(value))
     if kind == "bool":
         return bool(value)
     return value if isinstance(value, (str, list)) else str(value)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(str(value))
+    return value
 
 
 def _truth(text: str) -> bool:
