@@ -72,6 +72,13 @@ def test_nothing_runs_or_reaches_out_whatever_is_asked_for(tmp_path: Path) -> No
         assert failed.value.code == "slicer_refused"
 
 
+def test_no_file_is_named_by_the_printers_model(tmp_path: Path) -> None:
+    prepared(tmp_path, printer_model="Virtual One")
+    assert preset(tmp_path, MACHINE)["printer_model"] == "Virtual One"
+    with pytest.raises(SlicingFailed, match="printer_model must have no slash"):
+        prepared(tmp_path, printer_model="../../../job/x")
+
+
 def test_the_farms_list_and_the_workers_agree() -> None:
     words = {"printer": MACHINE, "material": FILAMENT, "quality": PROCESS}
     rules = ENGINES["orcaslicer"].rules
@@ -144,6 +151,13 @@ def test_it_says_what_its_log_says_where_the_report_is_silent(tmp_path: Path) ->
     log = "[2026-01-01 10:00:00] [0x1] [error]   Unknown option in /job/process.json\n[...] [info] bye\n"
     with pytest.raises(SlicingFailed, match="Unknown option in the model"):
         check_end(ENGINE, Ended(251, log, ""), tmp_path)
+    # And both, where the report is of many failures and the log of this one.
+    report(tmp_path, return_code=-5, error_string="Can not parse the setting file.")
+    said = "load_config_file: unknown config type of file /job/filament.json in load-settings\n"
+    with pytest.raises(
+        SlicingFailed, match=r"Can not parse the setting file\. \(load_config_file: unknown config type"
+    ):
+        check_end(ENGINE, Ended(251, "", said), tmp_path)
 
 
 def test_a_good_end_gives_the_one_plate(tmp_path: Path) -> None:

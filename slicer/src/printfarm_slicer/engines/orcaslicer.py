@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,6 +33,8 @@ REPORT = "result.json"
 _PRESET = "printfarm"
 _LARGEST_REPORT = 1 << 20
 _GAP_MM = 5.0
+# It looks for a file of its own by that name.
+_IN_PATHS = ("printer_model",)
 _VERSION = re.compile(r"OrcaSlicer[- ](?:Version )?(\d{1,4}(?:\.\d{1,4}){1,3}[-+\w.]{0,40})", re.I)
 _PROGRESS = re.compile(r"\b(?:percent|progress)\b\D{0,20}(\d{1,3})\b", re.I)
 _SAID = re.compile(r"\[(?:error|fatal)\]\s{0,8}(.{1,400})")
@@ -169,6 +171,8 @@ def _presets(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         kind = next((kind for kind, keys in KINDS.items() if key in keys), None)
         if kind is None:
             raise SlicingFailed("slicer_refused", f"this worker does not know the setting {key[:80]}")
+        if key in _IN_PATHS and "/" in value:
+            raise SlicingFailed("slicer_refused", f"{key} must have no slash: OrcaSlicer makes a file's name of it")
         made[kind][key] = _spelled(kind, key, value)
     for plate in ("cool", "eng", "textured", "textured_cool", "supertack"):
         for suffix in ("", "_initial_layer"):
@@ -227,10 +231,15 @@ def _report(folder: Path) -> dict[str, Any]:
 
 
 def _reason(report: Mapping[str, Any], ended: Ended) -> str:
-    """Its own words, without paths; empty if it found none."""
-    said: Iterable[str] = _SAID.findall(ended.stdout + "\n" + ended.stderr)
+    """Its own words, without paths: what the report says in general, and the log in particular. Empty if neither does."""
     told = report.get("error_string")
-    words = told if isinstance(told, str) and told.strip() else next(reversed([*said]), "")
+    logged = _SAID.findall(ended.stdout + "\n" + ended.stderr) or ended.stderr.strip().splitlines()
+    general = _plain(told) if isinstance(told, str) else ""
+    particular = _plain(logged[-1]) if logged else ""
+    return f"{general} ({particular})" if general and particular else general or particular
+
+
+def _plain(words: str) -> str:
     return _PATH.sub("the model", " ".join(words.split()))
 
 

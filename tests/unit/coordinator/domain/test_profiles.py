@@ -133,6 +133,7 @@ def test_every_engine_has_its_three_profiles(engine: str) -> None:
         ("curaengine", QUALITY, "fill_density", "20%", "not on the list of curaengine settings"),
         ("curaengine", QUALITY, "material_diameter", "1.75", "belongs into a material profile"),
         ("orcaslicer", PRINTER, "printable_area", "220x220", "must be 3 to"),
+        ("orcaslicer", PRINTER, "printer_model", "../../job/x", "must have no slash"),
         ("orcaslicer", QUALITY, "sparse_infill_density", "nan", "or a percentage"),
         ("orcaslicer", MATERIAL, "filament_start_gcode", "G28", "not on the list of orcaslicer settings"),
     ],

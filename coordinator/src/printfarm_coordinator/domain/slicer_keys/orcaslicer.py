@@ -28,7 +28,8 @@ _PRINTER: dict[str, Rule] = {
     "machine_end_gcode": Rule("printer", "gcode", needed=True),
     "before_layer_change_gcode": Rule("printer", "gcode"),
     "layer_change_gcode": Rule("printer", "gcode"),
-    "printer_model": Rule("printer", "word"),
+    # It looks for a file of its own by that name.
+    "printer_model": Rule("printer", "name"),
     **numbers("printer", (0, 50), "retraction_length", "retract_restart_extra", "retraction_minimum_travel", "z_hop"),
     **numbers("printer", (0, 1_000), "retraction_speed", "deretraction_speed"),
     **numbers("printer", (0, 1), "min_layer_height", "max_layer_height"),

@@ -15,8 +15,8 @@ MOST_POINTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one setting may be. ``form``: number, percent (or number), flag (0 or 1), truth (true or false),
-    choice, word, gcode, template (G-code with places for the settings in ``choices``), points, colour."""
+    """What one setting may be. ``form``: number, percent (or number), flag (0 or 1), truth (true or false), choice, word,
+    name (a word without a slash), gcode, template (G-code with places for the settings in ``choices``), points, colour."""
 
     kind: str
     form: str
@@ -72,6 +72,10 @@ def _word(_rule: Rule, text: str) -> str:
     return "" if fits else "must be 1 to 100 printable characters without comma, semicolon, quote or backslash"
 
 
+def _name(rule: Rule, text: str) -> str:
+    return _word(rule, text) or ("must have no slash: a file's name is made of it" if "/" in text else "")
+
+
 def _gcode(_rule: Rule, text: str) -> str:
     return "" if all(c == "\n" or c.isprintable() for c in text) else "must be lines of printable text"
 
@@ -100,6 +104,7 @@ _CHECKS = {
     "truth": _truth,
     "choice": _choice,
     "word": _word,
+    "name": _name,
     "gcode": _gcode,
     "template": _template,
     "points": _points,
