@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from printfarm.control.v1 import job_service_pb2 as jobs_pb
 from printfarm.control.v1 import profile_service_pb2 as profiles_pb
 from printfarm.control.v1 import profile_service_pb2_grpc as profiles_rpc
@@ -176,7 +178,10 @@ async def test_a_worker_that_fell_silent_is_taken_over_and_then_loses(plane: Con
     assert (await workers.one.refused(workers.stub.CompleteWork, complete)).code is Code.CLAIM_LOST
 
 
-async def test_what_the_slicer_said_fails_the_job(plane: ControlPlane) -> None:
+@pytest.mark.parametrize(
+    "code", ["slicer_refused", "slicer_crashed", "slicer_limit", "model_refused", "result_refused"]
+)
+async def test_what_the_slicer_said_fails_the_job(plane: ControlPlane, code: str) -> None:
     workers, client, sha256 = await furnish(plane)
     job = await client.submit(sha256)
     await workers.prepare()
@@ -185,7 +190,7 @@ async def test_what_the_slicer_said_fails_the_job(plane: ControlPlane) -> None:
     request = pb.FailWorkRequest(
         slicing_id=task.slicing_id,
         claim_token=task.claim_token,
-        code=pb.FAILURE_CODE_SLICER_REFUSED,
+        code=pb.FailureCode.Value(f"FAILURE_CODE_{code.upper()}"),
         reason="No layers were detected",
     )
     for _ in range(2):
@@ -193,6 +198,8 @@ async def test_what_the_slicer_said_fails_the_job(plane: ControlPlane) -> None:
     await workers.prepare()
     seen = (await client(client.jobs.GetJob, _get(job))).job
     assert (seen.state, seen.failure_reason) == (job_pb2.JOB_STATE_FAILED, "No layers were detected")
+    assert [each.error_code for each in seen.slicings] == [code]
+    assert await workers.claim() is None, "it is not tried again"
 
 
 async def test_only_workers_reach_the_service_and_they_reach_nothing_else(plane: ControlPlane) -> None:

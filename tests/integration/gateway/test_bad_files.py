@@ -270,11 +270,11 @@ async def test_a_wrong_job_part_stores_no_file(gateway: TestedGateway) -> None:
 
 STL = box_stl()
 BROKEN = {
-    "61-no-facet-closed": b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\nendsolid x\n",
-    "61-not-a-number": STL[:96] + struct.pack("<f", float("nan")) + STL[100:],
-    "62-no-archive": b"PK\x03\x04" + b"\x00" * 100,
-    "62-no-mesh": zipped({"[Content_Types].xml": "<Types/>", "3D/3dmodel.model": "<model/>"}),
-    "62-cut-off-xml": three_mf(model_xml()[:200]),
+    "no-facet-closed": b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\nendsolid x\n",
+    "not-a-number": STL[:96] + struct.pack("<f", float("nan")) + STL[100:],
+    "no-archive": b"PK\x03\x04" + b"\x00" * 100,
+    "no-mesh": zipped({"[Content_Types].xml": "<Types/>", "3D/3dmodel.model": "<model/>"}),
+    "cut-off-xml": three_mf(model_xml()[:200]),
 }
 
 
