@@ -20,8 +20,7 @@ _PHASES = {
 
 def look(machine: Machine, now: float) -> Status:
     """One look, fresh: the age of what the printer said last decides whether it is known at all."""
-    if machine.halt is not None:
-        machine.halt_looks += 1
+    machine.halting.looked()
     course, last = machine.course, machine.memory.last
     return Status(
         state=_state(machine, now),

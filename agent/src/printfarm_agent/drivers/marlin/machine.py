@@ -17,17 +17,14 @@ from .course import Course, End, Manners, Phase, heaters_off
 from .dialects import MARLIN, Dialect, dialect_of
 from .facts import Facts
 from .flow import Acked, Event, Lost, Noisy, Said, Timing
+from .halting import Halt, Halting
 from .hello import Hello, HelloTiming
 from .link import Link
 from .memory import LastPrint, Memory
 from .replies import Action, Busy, Fault, Reply, SdPrinting, Severity, Start, Temperatures
 
-# An error text that nobody knows is harmless if the firmware goes on within so long.
-OPEN_FAULT_SECONDS = 2.0
 POLL_SECONDS = 2.0
 HELLO_AGAIN_SECONDS = 5.0
-# A halt is shown so often before a board that works again hides it: some restart by themselves within a second.
-HALT_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +43,6 @@ class NotNow(Exception):
     """What is asked for is not possible as things stand; nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """The printer stands, and a person must look. ``needs_reset``: it would still answer as if nothing were."""
-
-    text: str
-    needs_reset: bool
-
-
 class Machine:
     """See the module."""
 
@@ -69,10 +58,7 @@ class Machine:
         self.link = self._new_link()
         self.why = "its port has not been opened yet"
         self.is_known = False
-        self.halt: Halt | None = None
-        self.halt_looks = 0
-        self._has_restarted = False
-        self._is_halt_over = False
+        self.halting = Halting()
         self._must_explain_heat = False
         self._control: deque[bytes] = deque()
         self._raw: list[bytes] = []
@@ -81,7 +67,6 @@ class Machine:
         self.heard_at = 0.0
         self._poll_at = 0.0
         self._hello_at: float | None = None
-        self._open_fault: tuple[str, float] | None = None
         self.message = ""
         if memory.last is not None and memory.last.ending is None:
             self._interrupted(memory.last)
@@ -102,7 +87,7 @@ class Machine:
         """A port was opened, at some baud rate."""
         self.is_open, self.is_known = True, False
         self.failed_hellos = 0
-        self._has_restarted = True
+        self.halting.restarted()
         self._say_hello(now)
 
     def vanished(self, why: str, now: float) -> None:
@@ -127,7 +112,7 @@ class Machine:
         self.facts = self.facts.forgotten()
         self._heat = HeatWatch(self.rules.heat)
         self._control.clear()
-        self._open_fault = None
+        self.halting.goes_on()
 
     def take_output(self) -> tuple[bytes, bytes]:
         """(to be written now instead of all that waits, to be written after what waits)."""
@@ -151,10 +136,8 @@ class Machine:
         """Time has passed."""
         for event in self.link.tick(now):
             self._take(event, now)
-        if self._is_halt_over and self.halt_looks >= HALT_LOOKS:
-            self.halt, self._is_halt_over = None, False
-        if self._open_fault and now >= self._open_fault[1]:
-            text, self._open_fault = self._open_fault[0], None
+        self.halting.tick()
+        if text := self.halting.ripe(now):
             self._halted("printer_error", text, now, needs_reset=False)
         if self.is_open and self._hello_at is not None and now >= self._hello_at:
             self._say_hello(now)
@@ -170,12 +153,9 @@ class Machine:
         if course is not None and course.is_reading and course.phase is Phase.STREAMING and self.link.is_ready(now):
             return now
         times = [now + 1.0 if self.is_busy else now + POLL_SECONDS]
-        times += [time for time in (self.link.deadline(), self._hello_at) if time is not None]
-        if self.hello is not None and (begins := self.hello.deadline()) is not None:
-            times.append(begins)
-        if self._open_fault is not None:
-            times.append(self._open_fault[1])
-        return min(times)
+        begins = self.hello.deadline() if self.hello is not None else None
+        others = (self.link.deadline(), self._hello_at, begins, self.halting.deadline())
+        return min(times + [time for time in others if time is not None])
 
     def _take(self, event: Event, now: float) -> None:
         match event:
@@ -189,7 +169,7 @@ class Machine:
                 self._lost(code, text, now)
 
     def _acked(self, ticket: int, now: float, *, certain: bool) -> None:
-        self._open_fault = None
+        self.halting.goes_on()
         self.facts.waits_for_person = False
         if self.hello is not None:
             self.hello.acked(ticket, self.facts.capabilities)
@@ -205,8 +185,7 @@ class Machine:
         self.why = ""
         if self.link.dialect is not (wanted := self.rules.dialect or dialect_of(self.facts.fields)):
             self.link.dialect = wanted
-        self._is_halt_over = self.halt is not None and (self._has_restarted or not self.halt.needs_reset)
-        self._has_restarted = False
+        self.halting.hello_passed()
         self._must_explain_heat = True
 
     def _lost(self, code: str, text: str, now: float) -> None:
@@ -232,7 +211,7 @@ class Machine:
             case Fault():
                 self._fault(reply, now)
             case Busy():
-                self._open_fault = None
+                self.halting.goes_on()
             case Action(word, rest):
                 self._act(word, rest, now)
             case SdPrinting() if is_news:
@@ -254,7 +233,7 @@ class Machine:
 
     def _restarted(self, now: float) -> None:
         """The firmware's banner. In a hello it is what is waited for; elsewhere whatever ran is over."""
-        self._has_restarted = True
+        self.halting.restarted()
         if self.hello is not None and not self.hello.has_begun:
             self.hello.heard(now, is_banner=True)
             return
@@ -270,16 +249,13 @@ class Machine:
             self._halted(code, text, now, needs_reset="stopped due to" in text.lower() or "m999" in text.lower())
         elif fault.severity is Severity.OPEN:
             self.message = fault.text
-            self._open_fault = (fault.text, now + OPEN_FAULT_SECONDS)
+            self.halting.may_stand(fault.text, now)
         else:
             self.message = fault.text
 
     def _halted(self, code: str, text: str, now: float, *, needs_reset: bool) -> None:
-        """The first words of a fault are its best: what follows does not replace them."""
-        if self.halt is None:
-            self.halt, self.halt_looks = Halt(text, needs_reset), 0
-        self._has_restarted = self._is_halt_over = False
-        self._end_course(End(Ending.FAILED, code, self.halt.text), now)
+        halt = self.halting.stands(text, needs_reset=needs_reset)
+        self._end_course(End(Ending.FAILED, code, halt.text), now)
         self._raw += [line + b"\n" for line in heaters_off(self._manners)]
         if self.hello is None:
             self.is_known, self._hello_at = False, now + HELLO_AGAIN_SECONDS
@@ -432,9 +408,7 @@ class Machine:
         self._emergency = self.link.emergency(self._manners.extruders)
         self._raw.clear()
         self._end_course(End(Ending.FAILED, "emergency_stop", "emergency stop"), now)
-        if self.halt is None:
-            self.halt, self.halt_looks = Halt("emergency stop", needs_reset=True), 0
-        self._has_restarted = self._is_halt_over = False
+        self.halting.stands("emergency stop", needs_reset=True)
         self._control.clear()
         self.hello, self.is_known, self._hello_at = None, False, now + HELLO_AGAIN_SECONDS
 
@@ -463,8 +437,8 @@ class Machine:
             has_streamed=course.line > 0,
         )
         self.memory = replace(self.memory, last=ended)
-        if course.end.code == "heaters_on" and self.halt is None:
-            self.halt, self.halt_looks = Halt(course.end.text, needs_reset=False), 0
+        if course.end.code == "heaters_on":
+            self.halting.stands(course.end.text, needs_reset=False)
 
     def _end_course(self, end: End, now: float) -> None:
         if self.course is not None:
@@ -472,6 +446,11 @@ class Machine:
             self._settle(now)
 
     # -- what is told
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why it stands; None while it works."""
+        return self.halting.halt
 
     @property
     def is_busy(self) -> bool:
