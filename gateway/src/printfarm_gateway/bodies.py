@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
@@ -17,6 +18,9 @@ MULTIPART_BYTES = 32 * MIB
 PIECE_BYTES = 64 * MIB
 # What is left of a body this small is read and forgotten; for a larger one the connection is closed.
 _LEFT_BYTES = 64 * 1024
+# So long is read, and forgotten, what still comes behind an answer. Closed at once, the connection would be reset, and with
+# it would go the answer from whoever sends before it reads.
+_LEFT_SECONDS, _LEFT_PAUSE_SECONDS = 5.0, 1.0
 # On the average once the grace is over; and no pause is longer than the grace.
 _SLOWEST_BYTES_PER_SECOND = 512.0
 
@@ -24,7 +28,7 @@ _SLOWEST_BYTES_PER_SECOND = 512.0
 class Body:
     """Counts what comes against what this kind of request may have.
 
-    Raises Problem 413 when it is made or read, 408 when it is read."""
+    Raises Problem 413 when it is checked or read, 408 when it is read."""
 
     def __init__(self, scope: Scope, receive: Receive, grace_seconds: float) -> None:
         headers = Headers(scope=scope)
@@ -37,6 +41,9 @@ class Body:
         declared = headers.get("content-length", "")
         self._declared = int(declared) if declared.isdecimal() else None
         self._is_chunked = "transfer-encoding" in headers
+
+    def check(self) -> None:
+        """What the head says of its length."""
         if self._declared is not None and self._declared > self._most:
             raise _too_large(self._most)
 
@@ -60,6 +67,18 @@ class Body:
         if message["type"] == "http.request":
             self._count(message)
         return message
+
+    async def forget(self) -> None:
+        """Reads on behind the answer: to the body's end, to its cap, or until the other side pauses or leaves."""
+        end = time.monotonic() + _LEFT_SECONDS
+        with suppress(TimeoutError):
+            while not self._is_whole and self._came <= self._most and (left := end - time.monotonic()) > 0:
+                async with asyncio.timeout(min(left, _LEFT_PAUSE_SECONDS)):
+                    message = await self._receive()
+                if message["type"] != "http.request":
+                    return
+                self._came += len(message.get("body", b""))
+                self._is_whole = not message.get("more_body")
 
     def _count(self, message: Message) -> None:
         self._came += len(message.get("body", b""))

@@ -24,6 +24,7 @@ from printfarm.control.v1 import (
     run_service_pb2_grpc,
     safety_service_pb2_grpc,
 )
+from printfarm_rpc import refusing
 from printfarm_rpc.channel import open_channel
 from printfarm_rpc.errors import Code, FarmError, from_rpc_error
 from printfarm_rpc.limits import CONTROL_CHANNEL, UNARY_DEADLINE_SECONDS
@@ -115,9 +116,8 @@ class ControlClient:
                 failure.append(error)
                 raise
 
-        call = method(guarded(), timeout=UPLOAD_SECONDS, metadata=metadata(principal))
         try:
-            return await call
+            return await refusing.send(method, guarded(), timeout=UPLOAD_SECONDS, metadata=metadata(principal))
         except _ABRUPT as error:
             if failure:
                 # The sender broke off: what the coordinator says to that is beside the point.

@@ -87,6 +87,7 @@ class Guard:
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer", source: str) -> None:
         answer.body = body = Body(scope, receive, self._grace)
+        body.check()
         _check_headers(scope)
         await self._limits.request("source", source)
         await self._app(scope, body.receive, answer.send)
@@ -144,6 +145,11 @@ class _Answer:
             message = {**message, "headers": self._headers(list(message.get("headers", [])))}
         elif not message.get("more_body"):
             self.ended = True
+            if self.body is not None and self.body.leaves_much:
+                # The whole answer is on its way; its end closes the connection.
+                await self._send({**message, "more_body": True})
+                await self.body.forget()
+                message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

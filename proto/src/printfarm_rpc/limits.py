@@ -31,6 +31,10 @@ COMMANDS_WAITING = 256
 EVENTS_PER_BATCH = 100
 SAMPLES_PER_BATCH = 1_000
 TELEMETRY_RING = 600
+# Of a stream of requests that is refused while it is sent.
+READ_ON_BYTES = 16 * MIB
+READ_ON_SECONDS = 2.0
+READ_ON_PAUSE_SECONDS = 0.25
 
 # The ping timeout, not the keepalive timeout, is what notices a peer whose kernel still acknowledges for a stopped process.
 _BOTH: Options = [

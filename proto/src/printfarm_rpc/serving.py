@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from .errors import Code, FarmError, to_rpc_status, unexpected
 from .identity import Identity, PeerRole, from_context
+from .refusing import read_on
 
 _LOG = structlog.get_logger(__name__)
 
@@ -64,7 +65,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 self._admit(method)
                 answer = await inner(_readable(request, streaming=handler.request_streaming), context)
             except Exception as error:
-                await self._fail(error, context, finished)
+                unread = request if handler.request_streaming else None
+                await self._fail(error, context, finished, unread)
             else:
                 finished("OK", self._observe)
                 return answer
@@ -103,9 +105,17 @@ class Guard(grpc.aio.ServerInterceptor):
         if peer.role not in roles:
             raise FarmError(Code.PERMISSION_DENIED, f"{method} is not for {peer.role}s")
 
-    async def _fail(self, error: Exception, context: Context, finished: Callable[[str, Observe], None]) -> None:
+    async def _fail(
+        self,
+        error: Exception,
+        context: Context,
+        finished: Callable[[str, Observe], None],
+        unread: AsyncIterator[Any] | None = None,
+    ) -> None:
         known = error if isinstance(error, FarmError) else self._translate(error) or unexpected(error)
         finished(known.code.name, self._observe)
+        if unread is not None:
+            await read_on(unread, context)
         await context.abort_with_status(to_rpc_status(known))
 
 

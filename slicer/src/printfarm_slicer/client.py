@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from printfarm.slicer.v1 import slicing_service_pb2 as pb
 from printfarm.slicer.v1 import slicing_service_pb2_grpc as rpc
+from printfarm_rpc import refusing
 from printfarm_rpc.channel import open_channel
 from printfarm_rpc.errors import Code, FarmError, from_rpc_error
 from printfarm_rpc.limits import CHUNK_BYTES, CONTROL_CHANNEL, UNARY_DEADLINE_SECONDS
@@ -62,7 +63,10 @@ class FarmClient:
     async def store(self, task: pb.Task, result: Path) -> str:
         """The print file's SHA-256, once the coordinator has it."""
         sha256 = await asyncio.to_thread(_sha256, result)
-        await _called(self._stub.StoreResult, _chunks(task, result, sha256), FILE_SECONDS)
+        try:
+            await refusing.send(self._stub.StoreResult, _chunks(task, result, sha256), timeout=FILE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
         return sha256
 
     async def complete(self, task: pb.Task, sha256: str, checked: Checked) -> None:
