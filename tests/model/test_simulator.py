@@ -53,6 +53,8 @@ COVERED = {
     "submit.again": 100,
     "silence": 100,
     "emergency_stop": 50,
+    "abandoned": 50,
+    "abandoned.too_late": 10,
     "two coordinators": 50,
     "file.known": 100,
     "file.unseen": 100,
@@ -124,7 +126,8 @@ def resend_start_on_reconnect(patch: pytest.MonkeyPatch) -> None:
         for name, state in world.process.states.items():
             run = state.book.run
             if run is not None and run.stage is ex.Stage.STARTING:
-                world.operations.append((world.process.boot, name, ex.Do(ex.Operation.START, run, before=1e12)))
+                # Number 0: the machine has begun no such thing.
+                world.operations.append((world.process.boot, name, ex.Do(ex.Operation.START, 0, run, before=1e12)))
 
     patch.setattr(World, "boot_agent", boot)
 

@@ -163,7 +163,7 @@ class World:
         self.boots = 0
         self.questions: list[tuple[str, int, Any]] = []
         self.answers: list[tuple[str, str, Any]] = []
-        self.operations: list[tuple[str, str, ex.Do | ex.EmergencyStop]] = []
+        self.operations: list[tuple[str, str, ex.Do | ex.EmergencyStop | ex.Abandon]] = []
         self.down: deque[tuple[str, ex.Wanted]] = deque()
         self.authorities: dict[str, tuple[str, str, float]] = {}
         self.started: Counter[str] = Counter()
@@ -270,8 +270,20 @@ class World:
                         # A start is on its way: stopped again, later.
                         self.operations.append((self.process.boot, name, each))
             else:
+                if isinstance(effect, ex.Do):
+                    self.judge_turn(name, effect)
                 self.operations.append((self.process.boot, name, effect))
         self.process.states[name] = state
+
+    def under_way(self, name: str) -> list[ex.Do]:
+        """What the machine began and the driver has not ended. A question is none of the driver's: its answers may repeat."""
+        boot, asks = self.process.boot, ex.Operation.ASK
+        begun = [do for b, n, do in self.operations if (b, n) == (boot, name) and isinstance(do, ex.Do)]
+        return [do for do in begun if do.number and do.operation is not asks]
+
+    def judge_turn(self, name: str, do: ex.Do) -> None:
+        if do.operation is not ex.Operation.ASK and (others := self.under_way(name)):
+            raise Violation(f"ONE: {name} begins {do.operation} beside {others[0].operation}")
 
     def commit(self, name: str, commit: ex.Commit) -> None:
         old = self.pages[name]
@@ -318,9 +330,12 @@ class World:
             self.stop_machine(name)
             self.feed(name, ex.Stopped(do.generation))
             return
+        if isinstance(do, ex.Abandon):
+            self.abandon(name, do)
+            return
         match do.operation:
             case ex.Operation.FETCH | ex.Operation.UPLOAD:
-                self.feed(name, ex.Done(do.operation))
+                self.feed(name, ex.Done(do.operation, do.number))
             case ex.Operation.ASK:
                 assert do.run is not None
                 self.questions.append((boot, self.now_for(name), (name, do.run)))
@@ -329,7 +344,14 @@ class World:
             case ex.Operation.START:
                 self.start(name, do)
             case _:
-                self.command(name, do.operation)
+                self.command(name, do)
+
+    def abandon(self, name: str, abandon: ex.Abandon) -> None:
+        """The transfer ends here, unless it has ended by itself; its outcome is told either way."""
+        open_ones = [do for do in self.under_way(name) if do.number == abandon.number]
+        self.operations = [each for each in self.operations if each[2] not in open_ones]
+        self.seen["abandoned" if open_ones else "abandoned.too_late"] += 1
+        self.feed(name, ex.Failed(abandon.operation, abandon.number, "abandoned", "", certain=False))
 
     def now_for(self, name: str) -> int:
         return int(self.now * 1000)
@@ -340,18 +362,18 @@ class World:
         assert run is not None
         if why := ex.why_not_start(self.process.states[name], do, self.clock()):
             self.seen["start.called_off"] += 1
-            self.feed(name, ex.Failed(do.operation, "refused", why, certain=True))
+            self.feed(name, ex.Failed(do.operation, do.number, "refused", why, certain=True))
         elif not machine.reachable:
-            self.feed(name, ex.Failed(do.operation, "printer_unreachable", "gone", certain=True))
+            self.feed(name, ex.Failed(do.operation, do.number, "printer_unreachable", "gone", certain=True))
         elif machine.printing or machine.halted:
-            self.feed(name, ex.Failed(do.operation, "refused", "busy", certain=True))
+            self.feed(name, ex.Failed(do.operation, do.number, "refused", "busy", certain=True))
         else:
             self.physical_start(name, run)
             if self.random.random() < 0.1:
                 self.seen["start.reply_lost"] += 1
-                self.feed(name, ex.Failed(do.operation, "unknown", "no answer", certain=False))
+                self.feed(name, ex.Failed(do.operation, do.number, "unknown", "no answer", certain=False))
             else:
-                self.feed(name, ex.Done(do.operation, Handle(1, {"print_number": machine.number})))
+                self.feed(name, ex.Done(do.operation, do.number, Handle(1, {"print_number": machine.number})))
 
     def physical_start(self, name: str, run: ex.LocalRun) -> None:
         machine = self.machines[name]
@@ -381,15 +403,15 @@ class World:
         if row.epoch < self.pages[name].max_epoch or self.store.tables.printers[name].epoch > row.epoch:
             raise Violation(f"I4: {run.run_id} started under an old epoch")
 
-    def command(self, name: str, operation: ex.Operation) -> None:
-        machine = self.machines[name]
+    def command(self, name: str, do: ex.Do) -> None:
+        machine, operation = self.machines[name], do.operation
         if operation is ex.Operation.CANCEL and machine.printing:
             machine.printing, machine.ending, machine.by_farm = None, Ending.CANCELLED, True
         elif operation is ex.Operation.PAUSE and machine.printing:
             machine.paused = True
         elif operation is ex.Operation.RESUME:
             machine.paused = False
-        self.feed(name, ex.Done(operation))
+        self.feed(name, ex.Done(operation, do.number))
 
     # -- the network
 

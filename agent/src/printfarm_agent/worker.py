@@ -219,7 +219,7 @@ class PrinterWorker:
                 self.state = state
             elif isinstance(effect, Abandon):
                 self.state = state
-                self._spawn(self._abandon(effect))
+                self._spawn(self._abandon(effect, self._transfer))
             else:
                 self.state = state
                 task = self._spawn(self._perform(effect))
@@ -365,12 +365,16 @@ class PrinterWorker:
             await asyncio.sleep(_STOP_RETRY_SECONDS)
         self._give(Stopped(effect.generation, word))
 
-    async def _abandon(self, effect: Abandon) -> None:
-        """Where the transfer ended by itself meanwhile, its own word came first and this one changes nothing."""
-        if self._transfer is not None:
-            self._transfer.cancel()
-            await asyncio.wait([self._transfer])
-        self._give(Failed(effect.operation, "abandoned", "nobody wants it any more", certain=False))
+    async def _abandon(self, abandon: Abandon, transfer: asyncio.Task[None] | None) -> None:
+        """Where the transfer ended by itself meanwhile, its own word came first and this one changes nothing: neither what
+        was begun since, nor its outcome."""
+        if transfer is not None:
+            transfer.cancel()
+            await asyncio.wait([transfer])
+        name, run_id = abandon.operation.value, abandon.run.run_id
+        _LOG.info("transfer broken off", printer_id=self.printer_id, operation=name, run_id=run_id)
+        why = f"the {name} of run {run_id} was broken off: nobody wants it any more"
+        self._give(Failed(abandon.operation, abandon.number, "abandoned", why, certain=False))
 
     async def _make_room(self) -> None:
         """People wait for a command: a look that takes long, such as one that waits for its turn, is given up for it. But not
@@ -386,28 +390,39 @@ class PrinterWorker:
                 await self._make_room()
             handle = await self._operation(do)
         except Refused as error:
-            self._give(Failed(do.operation, "refused", str(error), certain=True))
+            self._failed(do, "refused", str(error), certain=True)
         except WrongBytes as error:
-            self._give(Failed(do.operation, "wrong_bytes", str(error), certain=False))
+            self._failed(do, "wrong_bytes", str(error))
         except _Unfit as error:
-            self._give(Failed(do.operation, "limits", str(error), certain=True))
+            self._failed(do, "limits", str(error), certain=True)
         except ConnectionLost as error:
             # Nothing was sent. For a start that is proof; for a fetch or an upload it is no reason to give the job away.
-            certain = do.operation is Operation.START
-            self._give(Failed(do.operation, "printer_unreachable", str(error), certain=certain))
+            self._failed(do, "printer_unreachable", str(error), certain=do.operation is Operation.START)
         except FarmError as error:
-            self._give(Failed(do.operation, error.code.name.lower(), error.detail, certain=False))
+            self._failed(do, error.code.name.lower(), error.detail)
         except (DriverError, TimeoutError, OSError) as error:
             self.counts.driver_errors += 1
-            self._give(Failed(do.operation, "unknown", str(error), certain=False))
+            self._failed(do, "unknown", str(error))
         except asyncio.CancelledError:
             raise
         except Exception as error:
             _LOG.exception("operation failed unexpectedly", printer_id=self.printer_id, operation=do.operation.value)
-            self._give(Failed(do.operation, "internal", type(error).__name__, certain=False))
+            self._failed(do, "internal", type(error).__name__)
         else:
             if do.operation is not Operation.ASK:
-                self._give(Done(do.operation, handle))
+                self._give(Done(do.operation, do.number, handle))
+
+    def _failed(self, do: Do, code: str, reason: str, *, certain: bool = False) -> None:
+        run_id = do.run.run_id if do.run else ""
+        _LOG.warning(
+            "operation failed",
+            printer_id=self.printer_id,
+            operation=do.operation.value,
+            run_id=run_id,
+            code=code,
+            why=reason,
+        )
+        self._give(Failed(do.operation, do.number, code, reason, certain=certain))
 
     async def _operation(self, do: Do) -> Handle | None:
         run = do.run

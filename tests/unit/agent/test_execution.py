@@ -11,6 +11,8 @@ from printfarm_agent import execution as ex
 from printfarm_agent.driver import Ending, Handle, Heater, Observation, ObservedState
 
 RULES = ex.Rules("boot")
+# In an outcome: of the operation under way, whichever that is.
+_NEWEST = -1
 RUN = "00000000-0000-0000-0000-000000000001"
 _epochs = st.integers(0, 3)
 _wanted_runs = st.builds(
@@ -58,6 +60,7 @@ _observations = st.builds(
     halted=st.booleans(),
 )
 _operations = st.sampled_from(ex.Operation)
+_numbers = st.sampled_from([_NEWEST, _NEWEST, 0])
 _nonces = st.sampled_from(["n1", "n2"])
 _wanteds = st.builds(
     ex.Wanted, _epochs, st.one_of(st.none(), _wanted_runs), st.booleans(), st.integers(0, 3), st.integers(0, 3)
@@ -66,8 +69,8 @@ _inputs = st.one_of(
     _wanteds,
     st.builds(ex.Seen, _observations),
     st.builds(ex.Unseen, st.just("gone")),
-    st.builds(ex.Done, _operations, st.sampled_from([None, Handle(1, {})])),
-    st.builds(ex.Failed, _operations, st.just("code"), st.just("why"), st.booleans()),
+    st.builds(ex.Done, _operations, _numbers, st.sampled_from([None, Handle(1, {})])),
+    st.builds(ex.Failed, _operations, _numbers, st.just("code"), st.just("why"), st.booleans()),
     st.builds(ex.Granted, _nonces, st.sampled_from([25.0])),
     st.builds(ex.Denied, _nonces, st.sampled_from(["NOT_YET", "FENCED"]), st.just("why")),
     st.builds(ex.NoAnswer, _nonces),
@@ -81,6 +84,7 @@ _states = st.builds(
     _books,
     st.one_of(st.none(), _wanteds),
     st.one_of(st.none(), _operations),
+    st.integers(1, 2),
     st.integers(0, 2),
     st.one_of(st.none(), _observations),
     st.sampled_from([0.0, 98.0, 100.0]),
@@ -92,6 +96,20 @@ _states = st.builds(
     abandoning=st.booleans(),
     removals=st.integers(0, 3),
 )
+
+
+def _done(operation: ex.Operation, handle: Handle | None = None) -> ex.Done:
+    return ex.Done(operation, _NEWEST, handle)
+
+
+def _failed(operation: ex.Operation, code: str, why: str, *, certain: bool = False) -> ex.Failed:
+    return ex.Failed(operation, _NEWEST, code, why, certain)
+
+
+def _step(state: ex.State, given_input: Any, now: float, nonce: str) -> tuple[ex.State, tuple[ex.Effect, ...]]:
+    if isinstance(given_input, ex.Done | ex.Failed) and given_input.number == _NEWEST:
+        given_input = replace(given_input, number=state.number)
+    return ex.step(state, given_input, now, RULES, nonce)
 
 
 def _check(before: ex.State, after: ex.State, effects: tuple[ex.Effect, ...], now: float) -> None:
@@ -123,7 +141,7 @@ def _check_start(after: ex.State, do: ex.Do, now: float) -> None:
 @settings(max_examples=3_000, deadline=None)
 @given(_states, _inputs)
 def test_every_input_in_every_state(state: ex.State, given_input: Any) -> None:
-    after, effects = ex.step(state, given_input, 100.0, RULES, "n1")
+    after, effects = _step(state, given_input, 100.0, "n1")
     _check(state, after, effects, 100.0)
 
 
@@ -135,7 +153,7 @@ def test_histories_after_a_restart_start_at_most_once(book: ex.Book, history: li
     for nonce, (given_input, seconds) in enumerate(history):
         now += seconds
         before = state
-        state, effects = ex.step(state, given_input, now, RULES, f"n{nonce}")
+        state, effects = _step(state, given_input, now, f"n{nonce}")
         _check(before, state, effects, now)
         starts += [
             e.run.run_id for e in effects if isinstance(e, ex.Do) and e.operation is ex.Operation.START and e.run
@@ -148,7 +166,7 @@ def _walk(*inputs: Any, state: ex.State | None = None) -> tuple[ex.State, list[s
     # What follows from an input without waiting is part of it, as in the worker.
     ticked = [each for given_input in inputs for each in (given_input, ex.Tick(), ex.Tick())]
     for number, given_input in enumerate(ticked):
-        state, effects = ex.step(state, given_input, 100.0 + number * 0.01, RULES, f"n{number}")
+        state, effects = _step(state, given_input, 100.0 + number * 0.01, f"n{number}")
         for effect in effects:
             kinds += [e.kind for e in effect.events] if isinstance(effect, ex.Commit) else []
             kinds += [f"do {effect.operation.value}"] if isinstance(effect, ex.Do) else []
@@ -162,24 +180,24 @@ PRINTING = ex.Seen(Observation(ObservedState.PRINTING, f"pf-{RUN}.gcode", boot_c
 
 
 def _begun() -> ex.State:
-    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    state, _ = _walk(IDLE, WANT, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
     nonce = state.book.run.nonce if state.book.run else ""
-    state, _ = _walk(ex.Granted(nonce, 25.0), ex.Done(ex.Operation.START, Handle(1, {})), state=state)
+    state, _ = _walk(ex.Granted(nonce, 25.0), _done(ex.Operation.START, Handle(1, {})), state=state)
     return state
 
 
 def test_the_whole_way() -> None:
-    state, kinds = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    state, kinds = _walk(IDLE, WANT, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
     assert kinds == ["do fetch", "accepted", "do upload", "do ask"]
     assert state.book.run is not None
     granted = ex.Granted(state.book.run.nonce, 25.0)
     done = Observation(
         ObservedState.IDLE, f"pf-{RUN}.gcode", Ending.COMPLETE, end_of_file=True, boot_count=1, elapsed_seconds=90.0
     )
-    state, kinds = _walk(granted, ex.Done(ex.Operation.START, Handle(1, {})), PRINTING, ex.Seen(done), state=state)
+    state, kinds = _walk(granted, _done(ex.Operation.START, Handle(1, {})), PRINTING, ex.Seen(done), state=state)
     assert kinds == ["starting", "do start", "started", "finished", "do remove"]
     assert state.book.left_files == (f"pf-{RUN}.gcode",)
-    state, kinds = _walk(ex.Done(ex.Operation.REMOVE), ex.Seen(done), state=state)
+    state, kinds = _walk(_done(ex.Operation.REMOVE), ex.Seen(done), state=state)
     assert (kinds, state.book.left_files) == ([], ())
 
 
@@ -191,13 +209,39 @@ STOPPED = replace(WANT, stop_generation=1)
 @pytest.mark.parametrize("wish", [UNWANTED, CANCELLED], ids=["unwanted", "cancelled"])
 @pytest.mark.parametrize("transfer", [ex.Operation.FETCH, ex.Operation.UPLOAD])
 def test_a_transfer_that_nobody_wants_is_broken_off(wish: ex.Wanted, transfer: ex.Operation) -> None:
-    before = [ex.Done(ex.Operation.FETCH)] if transfer is ex.Operation.UPLOAD else []
+    before = [_done(ex.Operation.FETCH)] if transfer is ex.Operation.UPLOAD else []
     state, _ = _walk(IDLE, WANT, *before)
     assert state.busy is transfer
     state, kinds = _walk(wish, IDLE, state=state)
     assert kinds == [f"abandon {transfer.value}"], "once"
-    _, kinds = _walk(ex.Failed(transfer, "abandoned", "", certain=False), state=state)
+    _, kinds = _walk(_failed(transfer, "abandoned", ""), state=state)
     assert kinds[0] == ("cancelled" if wish is CANCELLED else "never_started")
+
+
+@given(_states, _operations, st.booleans())
+def test_the_outcome_of_an_operation_that_is_not_under_way_is_nobodys(
+    state: ex.State, operation: ex.Operation, succeeded: bool
+) -> None:
+    """It is as if only time had passed, also where another operation of its kind is under way."""
+    older = state.number - 1
+    outcome = ex.Done(operation, older) if succeeded else ex.Failed(operation, older, "abandoned", "", certain=True)
+    assert ex.step(state, outcome, 100.0, RULES, "n") == ex.step(state, ex.Tick(), 100.0, RULES, "n")
+
+
+def test_a_transfer_that_ended_before_it_was_broken_off_leaves_the_next_alone() -> None:
+    """Another run's file is on its way when the word of the first one's end comes."""
+    state, effects = _step(_walk(IDLE)[0], WANT, 100.0, "n")
+    [first] = [effect for effect in effects if isinstance(effect, ex.Do)]
+    run = ex.WantedRun(RUN[:-1] + "2", "job", 2, ex.Desire.PRINT, "b" * 64, 1, "token")
+    state, effects = _step(state, ex.Wanted(2, run), 100.1, "n")
+    assert ex.Abandon(ex.Operation.FETCH, first.number, first.run) in effects
+    state, kinds = _walk(ex.Done(ex.Operation.FETCH, first.number), state=state)
+    assert kinds == ["never_started", "do fetch"]
+    late = ex.Failed(ex.Operation.FETCH, first.number, "abandoned", "", certain=False)
+    state, kinds = _walk(late, state=state)
+    assert (kinds, state.busy) == ([], ex.Operation.FETCH)
+    _, kinds = _walk(IDLE, _done(ex.Operation.FETCH), state=state)
+    assert kinds == ["accepted", "do upload"]
 
 
 def test_a_transfer_is_broken_off_by_an_emergency_stop() -> None:
@@ -221,14 +265,14 @@ def test_a_file_that_cannot_be_removed_keeps_nobody_waiting() -> None:
     state, _ = ex.step(state, IDLE, now, RULES, "n")
     while state.busy is ex.Operation.REMOVE:
         tries += 1
-        state, _ = ex.step(state, ex.Failed(ex.Operation.REMOVE, "no", "no", certain=False), now, RULES, "n")
+        state, _ = _step(state, _failed(ex.Operation.REMOVE, "no", "no"), now, "n")
         now += 2.0
         state, _ = ex.step(state, IDLE, now, RULES, "n")
     assert tries == 3
-    state, kinds = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), state=replace(state, retry_at=0.0))
+    state, kinds = _walk(IDLE, WANT, _done(ex.Operation.FETCH), state=replace(state, retry_at=0.0))
     assert kinds == ["do fetch", "accepted", "do upload"]
     assert state.book.left_files == (*LEFT, f"pf-{RUN}.gcode")
-    state, kinds = _walk(CANCELLED, ex.Failed(ex.Operation.UPLOAD, "abandoned", "", certain=False), state=state)
+    state, kinds = _walk(CANCELLED, _failed(ex.Operation.UPLOAD, "abandoned", ""), state=state)
     assert kinds == ["abandon upload", "cancelled"]
     _, effects = ex.step(replace(state, wanted=None), IDLE, 120.0, RULES, "n")
     assert [e.files for e in effects if isinstance(e, ex.Do)] == [tuple(sorted(state.book.left_files))]
@@ -246,7 +290,7 @@ def test_the_file_of_a_run_under_way_is_never_removed() -> None:
 
 
 def test_a_restart_while_starting_never_starts_again() -> None:
-    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    state, _ = _walk(IDLE, WANT, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
     assert state.book.run is not None
     state, _ = _walk(ex.Granted(state.book.run.nonce, 25.0), state=state)
     again, kinds = _walk(WANT, IDLE, ex.Tick(), ex.Tick(), PRINTING, state=ex.reopened(state.book))
@@ -254,7 +298,7 @@ def test_a_restart_while_starting_never_starts_again() -> None:
 
 
 def test_a_restart_while_asking_gives_up() -> None:
-    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    state, _ = _walk(IDLE, WANT, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
     older = ex.Rules("another boot")
     state = ex.reopened(state.book)
     state, effects = ex.step(state, WANT, 100.0, older, "n9")
@@ -294,8 +338,8 @@ def _cooled_at(state: ex.State, seen: Observation, seconds: float, outcome: Any 
         for effect in effects:
             if isinstance(effect, ex.Do) and effect.operation is ex.Operation.COOL_DOWN:
                 found.append(now)
-                done = outcome or ex.Done(ex.Operation.COOL_DOWN)
-                state, _ = ex.step(state, done, now, RULES, "n")
+                done = outcome or _done(ex.Operation.COOL_DOWN)
+                state, _ = _step(state, done, now, "n")
         now += 2.0
     return found
 
@@ -309,7 +353,7 @@ def test_heaters_that_nobody_wants_go_off_after_ten_minutes(wanted: ex.Wanted | 
 
 
 def test_heaters_that_stay_on_are_turned_off_again_and_again() -> None:
-    refused = ex.Failed(ex.Operation.COOL_DOWN, "busy", "no", certain=True)
+    refused = _failed(ex.Operation.COOL_DOWN, "busy", "no", certain=True)
     tried = _cooled_at(ex.reopened(ex.Book()), _hot(), 620.0, refused)
     assert tried[0] == 600.0
     assert len(tried) > 5
@@ -353,7 +397,7 @@ def test_a_failed_print_is_told_with_the_printers_own_word() -> None:
 
 def test_an_older_copy_of_the_journal_looks_before_it_does_anything() -> None:
     """It says ACCEPTED; the coordinator says that it asked for authority, and may have started."""
-    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH))
+    state, _ = _walk(IDLE, WANT, _done(ex.Operation.FETCH))
     started = ex.Wanted(1, replace(WANT.run, may_have_started=True)) if WANT.run else WANT
     state, kinds = _walk(started, PRINTING, state=ex.reopened(state.book))
     assert kinds == ["started"]
@@ -361,7 +405,7 @@ def test_an_older_copy_of_the_journal_looks_before_it_does_anything() -> None:
 
 
 def test_a_stop_while_a_start_is_on_its_way_is_written_again_behind_it() -> None:
-    state, _ = _walk(IDLE, WANT, ex.Done(ex.Operation.FETCH), ex.Done(ex.Operation.UPLOAD))
+    state, _ = _walk(IDLE, WANT, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
     nonce = state.book.run.nonce if state.book.run else ""
     state, _ = _walk(ex.Granted(nonce, 25.0), state=state)
     assert state.busy is ex.Operation.START
@@ -370,7 +414,7 @@ def test_a_stop_while_a_start_is_on_its_way_is_written_again_behind_it() -> None
     state, effects = ex.step(state, ex.Stopped(1), 101.1, RULES, "n")
     assert ex.EmergencyStop(1) in effects, "again"
     assert state.book.stop_done == 0
-    state, _ = ex.step(state, ex.Done(ex.Operation.START, Handle(1, {})), 101.2, RULES, "n")
+    state, _ = _step(state, _done(ex.Operation.START, Handle(1, {})), 101.2, "n")
     state, effects = ex.step(state, ex.Stopped(1), 101.3, RULES, "n")
     facts = [event.kind for effect in effects if isinstance(effect, ex.Commit) for event in effect.events]
     assert (state.book.stop_done, facts) == (1, ["emergency_stopped", "failed"])

@@ -35,7 +35,7 @@ def decide(turn: Turn, now: float, rules: Rules, nonce: str) -> Turn:
     run = state.book.run
     if _should_remove(state, now):
         unneeded = tuple(set(state.book.left_files) - set(still_needed(state)))
-        return replace(turn.put(busy=Operation.REMOVE), do=Do(Operation.REMOVE, files=tuple(sorted(unneeded))))
+        return turn.begin(Operation.REMOVE, files=tuple(sorted(unneeded)))
     if run is not None and run.late and run.stage in ON_PRINTER:
         return turn.begin(Operation.CANCEL, run) if now >= state.retry_at else turn
     if state.wanted is None:
@@ -67,7 +67,7 @@ def _call_off(turn: Turn) -> Turn:
     want = want_of(state, run)
     if want is not None and want.desire is not Desire.CANCEL and not is_latched(state):
         return turn
-    return replace(turn.put(abandoning=True), abandon=Abandon(state.busy))
+    return replace(turn.put(abandoning=True), abandon=Abandon(state.busy, state.number, run))
 
 
 def _should_remove(state: State, now: float) -> bool:

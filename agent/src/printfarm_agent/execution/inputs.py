@@ -22,9 +22,10 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The operation under way succeeded. ``handle`` after START."""
+    """The operation of that number succeeded. ``handle`` after START."""
 
     operation: Operation
+    number: int
     handle: Handle | None = None
 
 
@@ -33,6 +34,7 @@ class Failed:
     """It did not. ``certain``: nothing moved, and nothing will."""
 
     operation: Operation
+    number: int
     code: str
     reason: str
     certain: bool

@@ -36,9 +36,9 @@ def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
             return report_state(turn.put(reachable=False), ObservedState.OFFLINE.value, None)
         case Granted() | Denied() | NoAnswer():
             return _take_answer(turn, given, now, rules)
-        case Done(operation, handle) if state.busy is operation:
+        case Done(operation, number, handle) if (state.busy, state.number) == (operation, number):
             return _take_done(turn.put(busy=None, abandoning=False), operation, handle, now, rules)
-        case Failed(operation) if state.busy is operation:
+        case Failed(operation, number) if (state.busy, state.number) == (operation, number):
             return _take_failed(turn.put(busy=None, abandoning=False), given, now)
         case Stopped(generation, word):
             return _take_stopped(_tell(turn, generation, "nothing_to_stop", word), generation)

@@ -56,8 +56,15 @@ class Turn:
     def write_run(self, run: LocalRun, *events: Event) -> "Turn":
         return self.write(*events, run=run)
 
-    def begin(self, operation: Operation, run: LocalRun | None = None, before: float | None = None) -> "Turn":
-        return replace(self.put(busy=operation), do=Do(operation, run, before))
+    def begin(
+        self,
+        operation: Operation,
+        run: LocalRun | None = None,
+        before: float | None = None,
+        files: tuple[str, ...] = (),
+    ) -> "Turn":
+        number = self.state.number + 1
+        return replace(self.put(busy=operation, number=number), do=Do(operation, number, run, before, files))
 
 
 def fail(turn: Turn, run: LocalRun, code: str, reason: str, *, lock: bool = False) -> Turn:

@@ -142,10 +142,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """A driver operation, a fetch, or the question for authority. ``before``: not to be begun at or after that moment.
-    ``files``: what to remove."""
+    """A driver operation, a fetch, or the question for authority. ``number``: of those begun since the agent's start, this one;
+    its outcome carries it. ``before``: not to be begun at or after that moment. ``files``: what to remove."""
 
     operation: Operation
+    number: int
     run: LocalRun | None = None
     before: float | None = None
     files: tuple[str, ...] = ()
@@ -160,9 +161,11 @@ class EmergencyStop:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """The transfer under way is to be broken off; it comes back as Failed."""
+    """The transfer of that number is to be broken off; it comes back as Failed, unless it ended before."""
 
     operation: Operation
+    number: int
+    run: LocalRun
 
 
 Effect = Commit | Do | EmergencyStop | Abandon
@@ -188,6 +191,8 @@ class State:
     book: Book
     wanted: Wanted | None = None
     busy: Operation | None = None
+    # Of the operation under way, or the last one.
+    number: int = 0
     stopping: int = 0
     seen: Observation | None = None
     seen_at: float = 0.0
