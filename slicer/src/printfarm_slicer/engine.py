@@ -33,9 +33,11 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to slice: triangles that were read whole, the merged settings of a setup, and how many copies stand on the plate."""
+    """What to slice: triangles that were read whole and the box around them, in millimetres; the merged settings of a setup;
+    how many copies stand on the plate."""
 
     model: Model
+    box: Bounds
     settings: Mapping[str, str]
     parts: int
 

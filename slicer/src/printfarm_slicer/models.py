@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from printfarm_files import Kind, Refused
+from printfarm_files import Bounds, Kind, Refused
 from printfarm_files.mesh import Soup, measure
 from printfarm_files.stl import read_stl
 from printfarm_files.threemf import Model, Part, read_3mf
@@ -14,17 +14,16 @@ from .engine import SlicingFailed
 _UNIT = np.eye(4, 3)
 
 
-def read_model(source: Path, kind: str) -> Model:
-    """The triangles of what a client sent, checked whole; nothing else of the file is kept.
+def read_model(source: Path, kind: str) -> tuple[Model, Bounds]:
+    """The triangles of what a client sent and the box around them, checked whole; nothing else of the file is kept.
 
     Raises SlicingFailed ``model_refused``.
     """
     try:
         model = read_3mf(source) if kind == Kind.THREE_MF else _of_soup(read_stl(source)[0])
-        measure(model)
+        return model, measure(model).bounds
     except Refused as error:
         raise SlicingFailed("model_refused", error.reason) from None
-    return model
 
 
 def _of_soup(soup: Soup) -> Model:

@@ -59,7 +59,7 @@ async def slice_model(
 
 def _prepared(engine: SlicerEngine, work: Work, folder: Path, inside: PurePosixPath) -> list[str]:
     """The triangles are let go of before the slicer needs the memory."""
-    return engine.prepare(Order(read_model(work.source, work.kind), work.settings, work.parts), folder, inside)
+    return engine.prepare(Order(*read_model(work.source, work.kind), work.settings, work.parts), folder, inside)
 
 
 def check_end(engine: SlicerEngine, ended: Ended, folder: Path) -> None:

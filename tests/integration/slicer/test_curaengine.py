@@ -228,7 +228,7 @@ def test_the_version_changes_with_the_definitions(curaengine: CuraEngine, tmp_pa
 def test_no_setting_of_a_user_reaches_the_command_line(curaengine: CuraEngine, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(box_stl())
-    order = Order(read_model(source, "stl"), {**SETTINGS, "material_type": "-s evil=1"}, 2)
+    order = Order(*read_model(source, "stl"), {**SETTINGS, "material_type": "-s evil=1"}, 2)
     command = curaengine.prepare(order, tmp_path, _NOWHERE)
     assert "evil" not in " ".join(command)
     assert command[1:8] == ["slice", "-v", "-p", "-j", "setup.def.json", "-o", "out.gcode"]

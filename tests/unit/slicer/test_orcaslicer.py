@@ -26,7 +26,7 @@ INSIDE = PurePosixPath("/job")
 def prepared(folder: Path, parts: int = 1, **settings: str) -> list[str]:
     source = folder / "source"
     source.write_bytes(box_stl())
-    return ENGINE.prepare(Order(read_model(source, "stl"), {**SETTINGS, **settings}, parts), folder, INSIDE)
+    return ENGINE.prepare(Order(*read_model(source, "stl"), {**SETTINGS, **settings}, parts), folder, INSIDE)
 
 
 def preset(folder: Path, kind: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 
 from printfarm_files import Bounds
-from printfarm_files.mesh import measure
 from printfarm_files.stl_write import write_stl
 
 from ..engine import Ended, Order, SlicingFailed, Wanted, own_file
@@ -104,9 +103,8 @@ class OrcaSlicer:
         """All copies as one STL around the origin, and the setup as three flat presets."""
         for name, preset in _presets(order.settings).items():
             (folder / name).write_text(json.dumps(preset))
-        box = measure(order.model).bounds
-        x, y, z = centred(box)
-        around = places(box, self.wanted(order.settings).room, order.parts, _gap(order.settings))
+        x, y, z = centred(order.box)
+        around = places(order.box, self.wanted(order.settings).room, order.parts, _gap(order.settings))
         write_stl(order.model, folder / MODEL, [(x + dx, y + dy, z) for dx, dy in around])
         return self._command(inside)
 

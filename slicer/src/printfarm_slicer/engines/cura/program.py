@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from printfarm_files import Bounds
-from printfarm_files.mesh import measure
 from printfarm_files.stl_write import write_stl
 
 from ...engine import RESULT, Ended, Order, SlicingFailed, Wanted, own_file
@@ -75,9 +74,8 @@ class CuraEngine:
     def prepare(self, order: Order, folder: Path, inside: PurePosixPath) -> list[str]:
         """The model as an STL around the middle, the copies' places, and the setup as one flat definition."""
         settings = self._resolved(order.settings)
-        box = measure(order.model).bounds
-        where = places(box, self.wanted(order.settings).room, order.parts, _gap(settings))
-        write_stl(order.model, folder / MODEL, [centred(box)])
+        where = places(order.box, self.wanted(order.settings).room, order.parts, _gap(settings))
+        write_stl(order.model, folder / MODEL, [centred(order.box)])
         (folder / DEFINITION).write_text(_definition(settings))
         return self._command(where)
 
