@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import structlog
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from printfarm.control.v1 import event_service_pb2, farm_service_pb2
@@ -40,7 +39,7 @@ class Follower:
                     position = answer.position
                     if answer.HasField("event"):
                         self._changed()
-                        metrics.observe_event(answer.event.type, MessageToDict(answer.event.data))
+                        metrics.observe_event(answer.event.type, answer.event.data)
             except FarmError as error:
                 if error.code in _BEGIN_ANEW:
                     position = -1

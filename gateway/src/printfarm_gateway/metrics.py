@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 
+from google.protobuf.struct_pb2 import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from printfarm.control.v1 import farm_service_pb2 as pb
@@ -49,17 +50,18 @@ class Metrics:
         """One request."""
         self._requests.labels(method, route, str(status)).observe(seconds)
 
-    def observe_event(self, kind: str, data: dict[str, object]) -> None:
+    def observe_event(self, kind: str, data: Struct) -> None:
         """One committed fact of the farm."""
         subject, _, what = kind.partition(".")
+        facts = data.fields
         if subject == "job":
             self.jobs.labels(what).inc()
-            seconds = data.get("duration_seconds")
-            if isinstance(seconds, int | float):
-                self.job_seconds.labels(what).observe(seconds)
+            if "duration_seconds" in facts and facts["duration_seconds"].WhichOneof("kind") == "number_value":
+                self.job_seconds.labels(what).observe(facts["duration_seconds"].number_value)
         elif kind == "run.failed":
-            self.failures.labels(str(data.get("code") or "failed")).inc()
-        elif kind == "run.verdict" and data.get("rejected_parts"):
+            code = facts["code"].string_value if "code" in facts else ""
+            self.failures.labels(code or "failed").inc()
+        elif kind == "run.verdict" and "rejected_parts" in facts and facts["rejected_parts"].number_value:
             self.failures.labels("rejected").inc()
 
     def show(self, stats: pb.GetStatsResponse, usage: pb.GetUtilizationResponse) -> None:

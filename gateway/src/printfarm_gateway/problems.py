@@ -74,7 +74,8 @@ def from_farm_error(error: FarmError) -> Problem:
     return Problem(error.code, detail, fields=error.fields, headers=headers)
 
 
-def _from_validation(error: RequestValidationError) -> Problem:
+def from_validation(error: RequestValidationError) -> Problem:
+    """A body or a parameter that is not as its schema says."""
     fields = [FieldViolation(_path(wrong["loc"]), _fix(wrong)) for wrong in error.errors()[:20]]
     first = fields[0] if fields else FieldViolation("body", "is not valid")
     return Problem(Code.INVALID_ARGUMENT, f"{first.field}: {first.description}", fields=fields)
@@ -116,7 +117,7 @@ def install(app: FastAPI) -> None:
 
     async def validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return response(_from_validation(error), request.url.path)
+        return response(from_validation(error), request.url.path)
 
     async def gone(request: Request, error: Exception) -> Response:
         # Nobody reads it; the log has the number.

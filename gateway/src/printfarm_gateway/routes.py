@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from printfarm_rpc.errors import FarmError
 
-from .problems import from_farm_error, response
+from .problems import from_farm_error, from_validation, response
 from .strict import loads
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
@@ -51,26 +52,24 @@ class FarmRoute(APIRoute):
 
 
 class ShortWay:
-    """Pure ASGI, around the application: what asks for a ``plain`` endpoint by GET is answered without the framework's search
-    for its route, its stacks and its middlewares, which cost more than the answer. Everything else takes the long way.
+    """Pure ASGI, around the application: what asks for a ``plain`` endpoint is answered without the framework's search for its
+    route, its stacks and its middlewares, which cost more than the answer. Everything else takes the long way.
 
     Problems are left to the guard, which has the same words for them as the framework's handlers."""
 
     def __init__(self, app: FastAPI, routes: Iterable[BaseRoute]) -> None:
         self._app = app
-        self._plain = [
-            route
-            for route in routes
-            if isinstance(route, FarmRoute)
-            and "GET" in (route.methods or ())
-            and getattr(route.endpoint, "is_plain", False)
-        ]
+        self._plain: dict[str, list[FarmRoute]] = {}
+        for route in routes:
+            if isinstance(route, FarmRoute) and getattr(route.endpoint, "is_plain", False):
+                for method in route.methods or ():
+                    self._plain.setdefault(method, []).append(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "http":
             path = scope["path"]
-            for route in self._plain:
+            for route in self._plain.get(scope["method"], ()):
                 if (found := route.path_regex.match(path)) is not None:
                     await self._serve(route, found.groupdict(), scope, receive, send)
                     return
@@ -80,9 +79,11 @@ class ShortWay:
         scope["app"], scope["route"], scope["path_params"] = self._app, route, texts
         request = Request(scope, receive)
         try:
-            await self._app.state.authenticator.admit(request, "GET", route.path)
+            await self._app.state.authenticator.admit(request, scope["method"], route.path)
             endpoint: Any = route.endpoint
             answer: Response = await endpoint(request, **texts)
         except FarmError as error:
             answer = response(from_farm_error(error), scope["path"])
+        except RequestValidationError as error:
+            answer = response(from_validation(error), scope["path"])
         await answer(scope, receive, send)

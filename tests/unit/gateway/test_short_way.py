@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from printfarm_gateway.problems import Problem
 from printfarm_gateway.routes import FarmRoute, ShortWay, plain
@@ -17,6 +18,12 @@ async def shown(request: Request, thing_id: str) -> Response:
     if thing_id == "away":
         raise FarmError(Code.NOT_FOUND, "there is no such thing")
     return Response(thing_id)
+
+
+@plain
+async def made(request: Request) -> Response:
+    """A plain endpoint that reads its body itself."""
+    raise RequestValidationError([{"loc": ("name",), "msg": "Field required", "type": "missing"}])
 
 
 async def usual(request: Request) -> Response:
@@ -48,7 +55,11 @@ async def ask(method: str, path: str, *, refuse: bool = False) -> tuple[int, byt
     async def send(message: Any) -> None:
         said.append(message)
 
-    routes = [FarmRoute("/things/{thing_id}/state", shown), FarmRoute("/things", usual)]
+    routes = [
+        FarmRoute("/things/{thing_id}/state", shown),
+        FarmRoute("/things", usual),
+        FarmRoute("/things", made, methods=["POST"]),
+    ]
     scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
     await ShortWay(cast(FastAPI, app), routes)(scope, cast(Any, None), send)
     status = said[0]["status"] if said else 0
@@ -75,3 +86,9 @@ async def test_who_is_not_admitted_gets_nothing() -> None:
 async def test_an_error_of_the_farm_is_a_problem_document() -> None:
     status, body, asked, _ = await ask("GET", "/things/away/state")
     assert status == 404 and b'"code":"NOT_FOUND"' in body and not asked
+
+
+async def test_a_wrong_field_is_named_as_the_framework_would() -> None:
+    status, body, asked, admitted = await ask("POST", "/things")
+    assert status == 422 and b'"errors":[{"field":"name","fix":"Field required"}]' in body
+    assert not asked and admitted == [("POST", "/things")]

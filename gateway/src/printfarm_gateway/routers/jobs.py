@@ -17,7 +17,7 @@ from .. import schemas, views
 from ..control_client import ControlClient, Principal
 from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, idempotency_key, page, problems
 from ..multipart import receive_form
-from ..problems import Problem
+from ..problems import Problem, wrong_field
 from ..recent import Recent
 from ..routes import FarmRoute, plain
 from ..strict import loads
@@ -25,6 +25,13 @@ from ..strict import loads
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], route_class=FarmRoute)
 _WAITS = {"received", "preparing", "queued", "active"}
 _STATES: dict[str, Any] = {word: number for number, word in views.JOB_STATES.items() if word != "unspecified"}
+_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "description": "The same key with the same request answers the first job again, for 7 days.",
+}
 _RECEIVE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -52,15 +59,14 @@ _RECEIVE: dict[str, Any] = {
             "application/json": {"schema": {"$ref": "#/components/schemas/JobOrder"}},
         },
     },
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-            "description": "The same key with the same request answers the first job again, for 7 days.",
-        }
-    ],
+    "parameters": [_KEY],
+}
+_CREATE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobOrder"}}},
+    },
+    "parameters": [_KEY],
 }
 
 
@@ -88,21 +94,22 @@ async def job_status(request: Request, job_id: str) -> Response:
     openapi_extra=_RECEIVE,
     summary="Accept a new print job: its facts and its file",
 )
-async def receive_job(request: Request, control: Control, who: Who) -> Response:
+@plain
+async def receive_job(request: Request) -> Response:
     """Multipart with the parts `file` and `job` (JSON), or JSON with `artifact_sha256` of a file uploaded before.
 
     A model (STL, 3MF) is sliced for the printers that take the job, with the quality `profile` it names or the default one.
     When it answers 202, the job is durable. Follow it at `Location`.
     """
+    control, who = request.app.state.control, request.state.principal
     key = idempotency_key(request)
     # Exactly so: a spelling that one reader takes and another does not is how checks are walked around.
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind == "multipart/form-data":
         fields, sha256 = await receive_form(request, control, who)
     elif kind == "application/json":
-        body = await request.body()
-        order = _order(loads(body))
-        fields, sha256 = order, order.artifact_sha256
+        fields = order = _order(loads(await request.body()))
+        sha256 = order.artifact_sha256
     else:
         raise Problem(Code.MALFORMED, "Content-Type must be multipart/form-data or application/json", status=400)
     return await _create(control, who, fields, sha256, key)
@@ -113,11 +120,17 @@ async def receive_job(request: Request, control: Control, who: Who) -> Response:
     status_code=202,
     response_model=schemas.JobReceipt,
     responses=problems(409),
+    openapi_extra=_CREATE,
     summary="Create a job of a file that was uploaded before",
 )
-async def create_job(request: Request, order: schemas.JobOrder, control: Control, who: Who) -> Response:
+@plain
+async def create_job(request: Request) -> Response:
     """As `receive` with JSON."""
-    return await _create(control, who, order, order.artifact_sha256, idempotency_key(request))
+    key = idempotency_key(request)
+    if not _says_json(request):
+        raise wrong_field("body", "must be JSON, with Content-Type: application/json")
+    order = _order(loads(await request.body()))
+    return await _create(request.app.state.control, request.state.principal, order, order.artifact_sha256, key)
 
 
 @router.post("/estimate", response_model=schemas.Estimate, responses=problems(), summary="What a job would need")
@@ -132,6 +145,12 @@ async def estimate_job(order: schemas.EstimateOrder, control: Control, who: Who)
         profile=order.profile or "",
     )
     return answer(views.estimate(await control.call(control.jobs.EstimateJob, request, who)))
+
+
+def _says_json(request: Request) -> bool:
+    """As the framework asks of every other body."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _order(given: Any) -> schemas.JobOrder:
