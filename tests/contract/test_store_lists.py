@@ -19,7 +19,7 @@ from printfarm_coordinator.app.ports import (
     User,
 )
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
-from printfarm_coordinator.domain.job import JobState
+from printfarm_coordinator.domain.job import Backlog, JobState, backlog, parts_owed
 from printfarm_coordinator.domain.run import RunState, Verdict
 from tests.support.stores import SECOND, SHA, a_job, a_printer, a_run, forward, furnish, offer, undone
 
@@ -190,6 +190,32 @@ async def test_the_most_urgent_waiting_jobs_of_each_kind(store: Store) -> None:
     async with store.read() as look:
         assert {job.job_id for job in await look.waiting_jobs(2)} == {"old", "soon", "picky"}
         assert {job.job_id for job in await look.waiting_jobs(9)} == {"old", "soon", "late", "j1", "picky"}
+
+
+async def test_the_backlog_is_what_the_open_jobs_owe(store: Store) -> None:
+    """As the rules count it over all of them, whatever the database counts it by."""
+    async with store.read() as look:
+        assert await look.backlog() == Backlog()
+    await furnish(store)
+    async with store.write("jobs") as tx:
+        for name, changes in {
+            "older": {"created_at": 5, "quantity": 7, "parts_per_plate": 3, "good_parts": 2, "pending_parts": 1},
+            "unknown": {"estimated_seconds": None, "created_at": 7},
+            "late": {"due_at": 7, "active_runs": 1, "pending_parts": 4},
+            "not yet": {"due_at": look.now * 2},
+            "held": {"held": True, "created_at": 1},
+            "cancelled": {"cancel_requested": True, "created_at": 1},
+            "exhausted": {"failed_runs": 4, "created_at": 1},
+            "too many": {"good_parts": 9, "created_at": 1},
+            "over": {"state": JobState.FAILED, "ended_at": 5, "due_at": 7, "created_at": 1},
+        }.items():
+            await tx.add_jobs([a_job(name, **{"due_at": None, **changes})])
+    async with store.read() as look:
+        found, jobs = await look.backlog(), await look.open_jobs()
+        assert found == backlog(jobs, look.now)
+    assert (found.idle_jobs, found.overdue, found.waiting_since) == (8, 2, 5)
+    owed = {job.job_id: parts_owed(job) for job in jobs}
+    assert (owed["older"], owed["held"], found.parts_owed) == (4, 0, sum(owed.values()))
 
 
 async def test_jobs_of_a_file_that_was_refused_are_a_kind_of_their_own(store: Store) -> None:

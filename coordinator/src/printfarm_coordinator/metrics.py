@@ -120,17 +120,17 @@ class Metrics:
     async def refresh(self, farm: Farm) -> None:
         """The gauges, from one look."""
         async with farm.store.read() as look:
-            jobs, printers, now = await look.open_jobs(), await look.printers(), look.now
+            backlog, printers, now = await look.backlog(), await look.printers(), look.now
             printing = {run.printer_id for run in await look.active_runs() if run.started_at is not None}
-            backlog, workers = await look.slicing_backlog(), await look.slicer_workers(now - WORKER_ALIVE_US)
-        self.queue.set(sum(job.active_runs == 0 for job in jobs))
-        self.at_risk.set(sum(job.due_at is not None and job.due_at < now for job in jobs))
+            slicings, workers = await look.slicing_backlog(), await look.slicer_workers(now - WORKER_ALIVE_US)
+        self.queue.set(backlog.idle_jobs)
+        self.at_risk.set(backlog.overdue)
         for state in PrinterState:
             self.printers.labels(state.value).set(sum(p.observed_state is state for p in printers))
         for printer in printers:
             self.utilization.labels(printer.printer_id).set(printer.printer_id in printing)
-        self.slicings.labels("waiting").set(backlog.waiting)
-        self.slicings.labels("running").set(backlog.running)
+        self.slicings.labels("waiting").set(slicings.waiting)
+        self.slicings.labels("running").set(slicings.running)
         self.slicers.set(len(workers))
         self.agents.set(len(farm.hints.sessions()))
         self.brake.set(farm.vigilance.brake.is_on(now))

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..domain.costing import CostTally
-from ..domain.job import Job, parts_owed
 from ..domain.printer import BedState, Printer
 from ..domain.run import Run, RunState
 from .farm import Farm
@@ -41,11 +40,10 @@ async def stats(farm: Farm) -> Stats:
     """One look. "Today" is the UTC day of the database's clock."""
     async with farm.store.read() as look:
         counts = await look.count_by_state()
-        jobs, printers, agents = await look.open_jobs(), await look.printers(), await look.agents()
+        backlog, printers, agents = await look.backlog(), await look.printers(), await look.agents()
         ended = await look.count_ended_runs(look.now - look.now % DAY_US)
         without_verdict, now = await look.runs_without_verdict(), look.now
         costs = await look.costs_since(now - now % DAY_US, farm.currency) if farm.currency else None
-    waiting = [job for job in jobs if parts_owed(job)]
     return Stats(
         jobs=counts["job"],
         runs=counts["run"],
@@ -55,13 +53,13 @@ async def stats(farm: Farm) -> Stats:
         agents_connected=sum(agent.reachable for agent in agents),
         agents_unreachable=sum(not agent.reachable and agent.connection_epoch > 0 for agent in agents),
         without_verdict=without_verdict,
-        parts_owed=sum(map(parts_owed, jobs)),
-        overdue=sum(job.due_at is not None and job.due_at < now for job in jobs),
+        parts_owed=backlog.parts_owed,
+        overdue=backlog.overdue,
         finished_today=ended.get(RunState.FINISHED.value, 0),
         failed_today=ended.get(RunState.FAILED.value, 0),
         now=now,
-        oldest_waiting=max((now - job.created_at for job in waiting), default=0),
-        backlog_seconds=sum(_backlog(job) for job in waiting),
+        oldest_waiting=0 if backlog.waiting_since is None else now - backlog.waiting_since,
+        backlog_seconds=backlog.seconds,
         cost_today=None if costs is None else _together(costs),
         unfinished_today=None if costs is None else _together(costs, but=RunState.FINISHED),
     )
@@ -77,10 +75,6 @@ def _by_state(printers: list[Printer]) -> dict[str, int]:
     for printer in printers:
         counted[printer.observed_state.value] = counted.get(printer.observed_state.value, 0) + 1
     return counted
-
-
-def _backlog(job: Job) -> float:
-    return -(-parts_owed(job) // job.parts_per_plate) * (job.estimated_seconds or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

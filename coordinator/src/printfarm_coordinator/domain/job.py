@@ -1,5 +1,6 @@
 """A job: what a client asked for, and how much of it is still owed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -97,6 +98,31 @@ def parts_owed(job: Job) -> int:
 def retries_exhausted(job: Job) -> bool:
     """More runs failed or were rejected than the job allows."""
     return job.failed_runs > job.max_retries
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What all open jobs together still ask for. Times in microseconds; ``seconds``: of printing, as far as it was estimated."""
+
+    idle_jobs: int = 0
+    overdue: int = 0
+    parts_owed: int = 0
+    # When the oldest job that owes parts came in.
+    waiting_since: int | None = None
+    seconds: float = 0.0
+
+
+def backlog(jobs: Iterable[Job], now: int) -> Backlog:
+    """Of jobs that are not final."""
+    found = list(jobs)
+    owing = [job for job in found if parts_owed(job)]
+    return Backlog(
+        idle_jobs=sum(job.active_runs == 0 for job in found),
+        overdue=sum(job.due_at is not None and job.due_at < now for job in found),
+        parts_owed=sum(map(parts_owed, owing)),
+        waiting_since=min((job.created_at for job in owing), default=None),
+        seconds=sum(-(-parts_owed(job) // job.parts_per_plate) * (job.estimated_seconds or 0.0) for job in owing),
+    )
 
 
 def settled(job: Job, now: int) -> Job:

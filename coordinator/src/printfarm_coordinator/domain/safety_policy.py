@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from printfarm_files.safety import RULES, Dialect, Inspection, Question
 
@@ -43,8 +44,7 @@ class Policy:
     @property
     def version(self) -> str:
         """Of the rules and of this policy: what was judged by another is judged again."""
-        said = repr((sorted(self.answers), sorted(self.allowed)))
-        return f"{RULES}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+        return _version(self.answers, self.allowed)
 
     def answer(self, question: Question) -> Answer:
         """What is to be done about it."""
@@ -58,6 +58,13 @@ class Policy:
             answer = self.answer(question)
             if answer in (Answer.OPERATOR, Answer.ADMIN):
                 yield question, answer
+
+
+@cache
+def _version(answers: tuple[tuple[str, Answer], ...], allowed: tuple[str, ...]) -> str:
+    """Every job that comes in is asked for it."""
+    said = repr((sorted(answers), sorted(allowed)))
+    return f"{RULES}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 
 def policy_of(text: str, allowed: Sequence[str] = ()) -> Policy:

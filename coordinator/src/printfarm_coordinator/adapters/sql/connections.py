@@ -63,11 +63,15 @@ class Connections:
                 await _undisturbed(self._undo(opened))
                 raise _translated(error) from error
             finally:
-                await _undisturbed(self._give_back(opened))
+                if not self._is_given_back(opened):
+                    await _undisturbed(self._give_back(opened))
         finally:
             self._room.release()
 
     async def _enter(self) -> None:
+        if not self._room.locked():
+            await self._room.acquire()
+            return
         try:
             async with asyncio.timeout(self._seconds):
                 await self._room.acquire()
@@ -91,6 +95,13 @@ class Connections:
             await opened.driver.rollback()
         except (DatabaseUnavailable, *NO_ANSWER):
             await opened.connection.invalidate()
+
+    def _is_given_back(self, opened: Opened) -> bool:
+        """At once, where nothing is to be done for it."""
+        is_ready = opened.is_usable and not self._is_over and not opened.connection.in_transaction()
+        if is_ready:
+            self._free.append(opened)
+        return is_ready
 
     async def _give_back(self, opened: Opened) -> None:
         if self._is_over or not opened.is_usable:

@@ -16,7 +16,7 @@ from ...app.ports import (
     User,
 )
 from ...domain.assignment import Candidate
-from ...domain.job import Job
+from ...domain.job import Backlog, Job
 from ...domain.printer import Printer
 from ...domain.refusals import REFUSED_FILE
 from ...domain.run import ACTIVE, Run, RunState
@@ -71,6 +71,26 @@ def _waiting(*, picky: bool) -> sa.Select[Any]:
 
 
 _WAITING, _WAITING_AND_PICKY = _waiting(picky=False), _waiting(picky=True)
+
+
+def _backlog() -> sa.Select[Any]:
+    """As ``domain.job.backlog`` counts."""
+    job = tables.job.c
+    left = job.quantity - job.good_parts - job.pending_parts
+    may_start = ~job.held & ~job.cancel_requested & (job.failed_runs <= job.max_retries)
+    owes = may_start & (left > 0)
+    plates = (left + job.parts_per_plate - 1) // job.parts_per_plate
+    counted = (
+        sa.func.sum(sa.case((job.active_runs == 0, 1), else_=0)).label("idle_jobs"),
+        sa.func.sum(sa.case((job.due_at < sa.bindparam("now", type_=sa.BigInteger), 1), else_=0)).label("overdue"),
+        sa.func.sum(sa.case((owes, left), else_=0)).label("parts_owed"),
+        sa.func.min(sa.case((owes, job.created_at))).label("waiting_since"),
+        sa.func.sum(sa.case((owes, plates * sa.func.coalesce(job.estimated_seconds, 0.0)), else_=0.0)).label("seconds"),
+    )
+    return sa.select(*counted).where(job.ended_at.is_(None))
+
+
+_BACKLOG = _backlog()
 
 
 def _refused_files() -> sa.Select[Any]:
@@ -130,6 +150,17 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
     async def open_jobs(self) -> list[Job]:
         query = sa.select(tables.job).where(tables.job.c.ended_at.is_(None))
         return [rows.job_from(row) for row in await self._all(query)]
+
+    async def backlog(self) -> Backlog:
+        [row] = await self._hot_all(_BACKLOG, {"now": self.now}, is_far=True)
+        since = row["waiting_since"]
+        return Backlog(
+            int(row["idle_jobs"] or 0),
+            int(row["overdue"] or 0),
+            int(row["parts_owed"] or 0),
+            since if since is None else int(since),
+            float(row["seconds"] or 0.0),
+        )
 
     async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:
         if picky:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ...app.ports import Agent, ApiKey, Role, StoredAudit, StoredEvent, Upload, User
@@ -14,6 +14,7 @@ from ...domain.printer import Abilities, Bed, BedState, Overrides, Printer, Prin
 from ...domain.run import Run, RunState, Verdict
 
 Row = Mapping[str, Any]
+_KINDS_OF_JOBS = 1_024
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +35,13 @@ def _names(kind: type) -> tuple[str, ...]:
 def job_row(job: Job) -> dict[str, Any]:
     """A job as columns."""
     values = {name: getattr(job, name) for name in _names(Job)}
-    return values | {"state": job.state.value, "requirements": asdict(job.requirements)}
+    return values | {"state": job.state.value, "requirements": _requirements_row(job.requirements)}
+
+
+@lru_cache(maxsize=_KINDS_OF_JOBS)
+def _requirements_row(wanted: Requirements) -> dict[str, Any]:
+    """Most jobs of a farm require what others do. Nobody changes it: it is written down."""
+    return asdict(wanted)
 
 
 def job_from(row: Row) -> Job:
