@@ -19,6 +19,8 @@ from .fleet import PlayedAgent, agents_target, enrolled, printer
 
 _MB = 50
 _PART = 16 << 20
+# Without it the farm refuses a file: it was cut off.
+COLD_END = b"M104 S0\nG1 X10 Y200\n"
 
 
 def to_agent() -> None:
@@ -31,7 +33,7 @@ def to_agent() -> None:
 def _stored(farm: RealFarm) -> tuple[str, int]:
     """Uploaded in parts, as big files are. SHA-256 and size."""
     line = b"G1 X101.250 Y88.125 E0.04211 F3000\n"
-    content = GCODE + line * ((_MB << 20) // len(line))
+    content = GCODE + line * ((_MB << 20) // len(line)) + COLD_END
     sha256 = hashlib.sha256(content).hexdigest()
     with farm.client() as client:
         order = {"name": "large.gcode", "size_bytes": len(content), "sha256": sha256}

@@ -11,10 +11,14 @@ from tests.support.postgres import PostgresServer
 
 from .farms import serving_farm
 from .figures import at_least, compare, tell
+from .files import COLD_END
 from .http import per_second, request
 from .processes import yardstick
 
 _JSON = "application/json"
+# What print files consist of.
+_MOVE = b"G1 X101.250 Y88.125 E0.04211 F3000\n"
+_FILE_BYTES = 1 << 20
 
 
 def rest() -> None:
@@ -30,7 +34,7 @@ def rest() -> None:
         tell("GET job status, 16 connections", found, "requests/s", at_least(0.8))
         _post(farm, bare, sha256, "POST job (metadata), SQLite, 16 connections", 0.7)
 
-        form, boundary = _form(GCODE + b"; filler\n" * 110_000)
+        form, boundary = _form(GCODE + _MOVE * (_FILE_BYTES // len(_MOVE)) + COLD_END)
         kind = f"multipart/form-data; boundary={boundary}"
         ours = request("POST", "/api/v1/jobs/receive", form, X_API_Key=farm.key, Content_Type=kind)
         theirs = request("POST", "/file", form, Content_Type=kind)

@@ -5,7 +5,7 @@ The first in the head counts, else the last in the tail: in between lies whateve
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 EDGE_BYTES = 64 * 1024
 # A head with many pictures, and a settings block longer than one edge.
@@ -13,7 +13,7 @@ LONGEST_HEAD_BYTES = 4 << 20
 LONGEST_TAIL_BYTES = 1 << 20
 LONGEST_SECONDS = 60 * 24 * 3600.0
 _LONGEST_VALUE = 4096
-_LINE = re.compile(r"^;[ \t]{0,8}([^\s=:;][^=:\r\n]{0,79})[=:]([^\r\n]*)", re.M)
+_LINE = re.compile(r"^;[ \t]{0,8}([^\s=:;][^=:\r\n]{0,79})[=:]([^\r\n]*)")
 # "1d 2h 3m 4s", "1 hour 2 minutes": any part of it, each once.
 _SPAN = re.compile(
     r"(?:(\d{1,6})\s?d(?:ays?)?)?\s?(?:(\d{1,6})\s?h(?:ours?|rs?)?)?\s?"
@@ -29,9 +29,11 @@ class Comments:
     def __init__(self, head: bytes, tail: bytes) -> None:
         self.head = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
         self.tail = tail.decode("utf-8", "replace")
-        self._said = dict(_pairs(self.tail))
+        # The lines that are nothing but a comment, of each end. Most of a file are moves: no pattern need look at them.
+        self.head_lines, self.tail_lines = _comments(self.head), _comments(self.tail)
+        self._said = dict(_pairs(self.tail_lines))
         first: dict[str, str] = {}
-        for key, value in _pairs(self.head):
+        for key, value in _pairs(self.head_lines):
             first.setdefault(key, value)
         self._said.update(first)
 
@@ -69,9 +71,14 @@ class Comments:
         return [part.strip().strip('"').strip() for part in value.split(separator)[:64]]
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for found in _LINE.finditer(text):
-        yield found[1].rstrip().lower(), found[2].strip()[:_LONGEST_VALUE]
+def _comments(text: str) -> list[str]:
+    return [";" + piece.partition("\n")[0] for piece in f"\n{text}".split("\n;")[1:]]
+
+
+def _pairs(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        if ("=" in line or ":" in line) and (found := _LINE.match(line)):
+            yield found[1].rstrip().lower(), found[2].strip()[:_LONGEST_VALUE]
 
 
 def number(text: str) -> float | None:

@@ -99,7 +99,8 @@ def estimated_seconds(head: bytes, tail: bytes) -> float | None:
 
 
 def _slicer(said: Comments) -> tuple[_Slicer, str | None] | None:
-    for text in (said.head, said.tail):
+    for lines in (said.head_lines, said.tail_lines):
+        text = "\n".join(lines)
         small = text.lower()
         for slicer in SLICERS:
             if slicer.word in small and (found := slicer.written.search(text)):

@@ -50,6 +50,8 @@ class ArtifactFolder:
         self._inspector = FileReader(_INSPECT_CPU_SECONDS)
         self._incoming = root / "incoming"
         self._uploads = root / "uploads"
+        # Folders of artifacts whose names are known to be on the disk; there are at most 65,536.
+        self._synced: set[Path] = set()
         for folder in (root, self._incoming, self._uploads):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -189,13 +191,23 @@ class ArtifactFolder:
         target = self.path(sha256)
         if not source.exists() and target.exists():
             return
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder(target.parent)
         _sync_path(source)
         failpoint("before_artifact_visible")
         _linked(source, target)
-        for folder in (target.parent, target.parent.parent, self._root):
-            _sync_path(folder)
+        _sync_path(target.parent)
         failpoint("after_artifact_visible")
+
+
+    def _make_folder(self, folder: Path) -> None:
+        """Its own name and that of the folder above are on the disk before anything lies in it. Once in a process: the one before
+        may have died between making it and syncing it."""
+        if folder in self._synced and folder.exists():
+            return
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for above in (folder.parent, self._root):
+            _sync_path(above)
+        self._synced.add(folder)
 
 
 class _IncomingFile:

@@ -26,6 +26,11 @@ _ONE = _ARTIFACT.where(tables.artifact.c.sha256 == sa.bindparam("key"), _HERE)
 # Whoever adds a row that refers to it takes the same lock.
 _HELD = _ONE.with_for_update(read=True, key_share=True)
 _LOCKED = _ARTIFACT.where(tables.artifact.c.sha256 == sa.bindparam("key")).with_for_update()
+_UNREAD = (
+    _ARTIFACT.where(_HERE, tables.artifact.c.facts_version < sa.bindparam("version"))
+    .order_by(tables.artifact.c.created_at.desc())
+    .limit(sa.bindparam("most"))
+)
 _ACTIVE_RUN = [state.value for state in ACTIVE]
 _BETWEEN = "|"
 _MOST_NEEDS = 20
@@ -107,9 +112,12 @@ class SqlFileReading(SqlLook):
         return {row["sha256"]: facts_from(row) for row in await self._all(sa.select(tables.file_facts).where(mine))}
 
     async def unread_files(self, reader_version: int, limit: int, but: Collection[str] = ()) -> list[Artifact]:
-        table = tables.artifact.c
-        query = _ARTIFACT.where(_HERE, table.facts_version < reader_version, table.sha256.not_in(sorted(but)))
-        return [artifact_from(row) for row in await self._all(query.order_by(table.created_at.desc()).limit(limit))]
+        asked = {"version": reader_version, "most": limit}
+        if but:
+            found = await self._all(_UNREAD.where(tables.artifact.c.sha256.not_in(sorted(but))), asked)
+        else:
+            found = await self._hot_all(_UNREAD, asked)
+        return [artifact_from(row) for row in found]
 
     async def needs_of_file(self, sha256: str) -> list[FileNeed]:
         job, run, slicing = tables.job.c, tables.run.c, tables.slicing.c
