@@ -19,7 +19,7 @@ from printfarm_coordinator.app.ports import (
     User,
 )
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
-from printfarm_coordinator.domain.job import Backlog, JobState, backlog, parts_owed
+from printfarm_coordinator.domain.job import JobBacklog, JobState, job_backlog, parts_owed
 from printfarm_coordinator.domain.run import RunState, Verdict
 from tests.support.stores import SECOND, SHA, a_job, a_printer, a_run, forward, furnish, offer, undone
 
@@ -195,7 +195,7 @@ async def test_the_most_urgent_waiting_jobs_of_each_kind(store: Store) -> None:
 async def test_the_backlog_is_what_the_open_jobs_owe(store: Store) -> None:
     """As the rules count it over all of them, whatever the database counts it by."""
     async with store.read() as look:
-        assert await look.backlog() == Backlog()
+        assert await look.job_backlog() == JobBacklog()
     await furnish(store)
     async with store.write("jobs") as tx:
         for name, changes in {
@@ -211,8 +211,8 @@ async def test_the_backlog_is_what_the_open_jobs_owe(store: Store) -> None:
         }.items():
             await tx.add_jobs([a_job(name, **{"due_at": None, **changes})])
     async with store.read() as look:
-        found, jobs = await look.backlog(), await look.open_jobs()
-        assert found == backlog(jobs, look.now)
+        found, jobs = await look.job_backlog(), await look.open_jobs()
+        assert found == job_backlog(jobs, look.now)
     overdue = sum(job.due_at is not None and job.due_at < look.now for job in jobs)
     assert (found.idle_jobs, found.overdue, found.waiting_since) == (8, overdue, 5)
     owed = {job.job_id: parts_owed(job) for job in jobs}

@@ -25,7 +25,7 @@ from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.costing import CostTally
 from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.file_facts import StoredFacts, materials
-from printfarm_coordinator.domain.job import Backlog, Job, backlog, parts_owed
+from printfarm_coordinator.domain.job import Job, JobBacklog, job_backlog, parts_owed
 from printfarm_coordinator.domain.printer import Printer
 from printfarm_coordinator.domain.profile import Profile
 from printfarm_coordinator.domain.rate import Rate
@@ -105,8 +105,8 @@ class MemoryReading:
     async def open_jobs(self) -> list[Job]:
         return [job for job in self._t.jobs.values() if job.ended_at is None]
 
-    async def backlog(self) -> Backlog:
-        return backlog(await self.open_jobs(), self.now)
+    async def job_backlog(self) -> JobBacklog:
+        return job_backlog(await self.open_jobs(), self.now)
 
     async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:
         by_kind: dict[object, list[Job]] = {}

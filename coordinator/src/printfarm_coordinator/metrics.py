@@ -120,7 +120,7 @@ class Metrics:
     async def refresh(self, farm: Farm) -> None:
         """The gauges, from one look."""
         async with farm.store.read() as look:
-            backlog, printers, now = await look.backlog(), await look.printers(), look.now
+            backlog, printers, now = await look.job_backlog(), await look.printers(), look.now
             printing = {run.printer_id for run in await look.active_runs() if run.started_at is not None}
             slicings, workers = await look.slicing_backlog(), await look.slicer_workers(now - WORKER_ALIVE_US)
         self.queue.set(backlog.idle_jobs)

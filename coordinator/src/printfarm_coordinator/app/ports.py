@@ -13,7 +13,7 @@ from printfarm_files import FileFacts, Kind
 
 from ..domain.assignment import Candidate
 from ..domain.events import AuditEntry, DomainEvent, Scalar
-from ..domain.job import Backlog, Job, JobState
+from ..domain.job import Job, JobBacklog, JobState
 from ..domain.printer import Printer
 from ..domain.run import Run, RunState
 from ..domain.slice import Slice
@@ -191,8 +191,8 @@ class Reading(FileReading, RateReading, SafetyReading, SlicingReading, Protocol)
         """Every job that is not final."""
         ...
 
-    async def backlog(self) -> Backlog:
-        """``domain.job.backlog`` of them, counted where they lie."""
+    async def job_backlog(self) -> JobBacklog:
+        """``domain.job.job_backlog`` of them, counted where they lie."""
         ...
 
     async def waiting_jobs(self, each: int, picky: Collection[str] = ()) -> list[Job]:

@@ -40,7 +40,7 @@ async def stats(farm: Farm) -> Stats:
     """One look. "Today" is the UTC day of the database's clock."""
     async with farm.store.read() as look:
         counts = await look.count_by_state()
-        backlog, printers, agents = await look.backlog(), await look.printers(), await look.agents()
+        backlog, printers, agents = await look.job_backlog(), await look.printers(), await look.agents()
         ended = await look.count_ended_runs(look.now - look.now % DAY_US)
         without_verdict, now = await look.runs_without_verdict(), look.now
         costs = await look.costs_since(now - now % DAY_US, farm.currency) if farm.currency else None

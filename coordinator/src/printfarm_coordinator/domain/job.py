@@ -101,8 +101,8 @@ def retries_exhausted(job: Job) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
-    """What all open jobs together still ask for. Times in microseconds; ``seconds``: of printing, as far as it was estimated."""
+class JobBacklog:
+    """What all open jobs together still ask for. Times in microseconds; ``seconds`` of printing, where estimated."""
 
     idle_jobs: int = 0
     overdue: int = 0
@@ -112,11 +112,11 @@ class Backlog:
     seconds: float = 0.0
 
 
-def backlog(jobs: Iterable[Job], now: int) -> Backlog:
+def job_backlog(jobs: Iterable[Job], now: int) -> JobBacklog:
     """Of jobs that are not final."""
     found = list(jobs)
     owing = [job for job in found if parts_owed(job)]
-    return Backlog(
+    return JobBacklog(
         idle_jobs=sum(job.active_runs == 0 for job in found),
         overdue=sum(job.due_at is not None and job.due_at < now for job in found),
         parts_owed=sum(map(parts_owed, owing)),

@@ -198,10 +198,9 @@ class ArtifactFolder:
         _sync_path(target.parent)
         failpoint("after_artifact_visible")
 
-
     def _make_folder(self, folder: Path) -> None:
-        """Its own name and that of the folder above are on the disk before anything lies in it. Once in a process: the one before
-        may have died between making it and syncing it."""
+        """Its own name and that of the folder above are on the disk before anything lies in it. Once in a process: the one
+        before may have died between making it and syncing it."""
         if folder in self._synced and folder.exists():
             return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from ...app.ports import (
     User,
 )
 from ...domain.assignment import Candidate
-from ...domain.job import Backlog, Job
+from ...domain.job import Job, JobBacklog
 from ...domain.printer import Printer
 from ...domain.refusals import REFUSED_FILE
 from ...domain.run import ACTIVE, Run, RunState
@@ -74,7 +74,7 @@ _WAITING, _WAITING_AND_PICKY = _waiting(picky=False), _waiting(picky=True)
 
 
 def _backlog() -> sa.Select[Any]:
-    """As ``domain.job.backlog`` counts."""
+    """As ``domain.job.job_backlog`` counts."""
     job = tables.job.c
     left = job.quantity - job.good_parts - job.pending_parts
     may_start = ~job.held & ~job.cancel_requested & (job.failed_runs <= job.max_retries)
@@ -151,10 +151,10 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
         query = sa.select(tables.job).where(tables.job.c.ended_at.is_(None))
         return [rows.job_from(row) for row in await self._all(query)]
 
-    async def backlog(self) -> Backlog:
+    async def job_backlog(self) -> JobBacklog:
         [row] = await self._hot_all(_BACKLOG, {"now": self.now}, is_far=True)
         since = row["waiting_since"]
-        return Backlog(
+        return JobBacklog(
             int(row["idle_jobs"] or 0),
             int(row["overdue"] or 0),
             int(row["parts_owed"] or 0),
