@@ -1,22 +1,25 @@
 """The yardstick of an agent with many printers: the same questions at the same rate, each on a connection of its own, and JSON.
 
-``python -m tests.bench.bare_poller SECONDS``, and in its input a list of [url, headers] for each printer, asked so often.
+``python -m tests.bench.bare_poller SECONDS``, and in its input a list of [url, headers, body] for each printer, asked so often;
+null for a body is a GET, else it is posted as JSON.
 """
 
 import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import aiohttp
 
+Question = tuple[str, dict[str, str], dict[str, Any] | None]
 
-async def _poll(
-    session: aiohttp.ClientSession, questions: Sequence[tuple[str, dict[str, str]]], seconds: float
-) -> None:
+
+async def _poll(session: aiohttp.ClientSession, questions: Sequence[Question], seconds: float) -> None:
     while True:
-        for url, headers in questions:
-            async with session.get(url, headers=headers) as answer:
+        for url, headers, body in questions:
+            method = "GET" if body is None else "POST"
+            async with session.request(method, url, headers=headers, json=body) as answer:
                 json.loads(await answer.read())
         await asyncio.sleep(seconds)
 

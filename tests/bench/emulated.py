@@ -10,16 +10,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.duet_emulator import Standalone
+from tests.support.duet_emulator import Sbc, Standalone
 from tests.support.http_emulator import HttpEmulator
 from tests.support.octoprint_emulator import KEY, OctoPrintEmulator
-from tests.support.prusalink_emulator import Buddy
+from tests.support.prusalink_emulator import Buddy, Pi
+from tests.support.simplyprint_emulator import COMPANY, PRINTER, SimplyPrintEmulator
 
+# Kind, which begins with its driver's name -> the emulator, and the option that names its secret's file.
 _MADE: dict[str, tuple[type[Any], str]] = {
     "octoprint": (OctoPrintEmulator, "api_key_file"),
     "prusalink": (Buddy, "api_key_file"),
+    "prusalink-pi": (Pi, "api_key_file"),
     "duet": (Standalone, "password_file"),
+    "duet-sbc": (Sbc, "password_file"),
+    "simplyprint": (SimplyPrintEmulator, "api_key_file"),
 }
+
+
+def _options(printer: HttpEmulator) -> dict[str, Any]:
+    """What reaches it, without the secret."""
+    if not isinstance(printer, SimplyPrintEmulator):
+        return {"url": printer.url}
+    hosts = {"api_url": printer.url, "files_url": printer.files.url}
+    return hosts | {"company_id": COMPANY, "printer_id": PRINTER, "poll_seconds": 1.0}
 
 
 async def main() -> None:
@@ -38,7 +51,7 @@ async def main() -> None:
                 printer.machine.capacity = 1 << 30
             secret = folder / f"{kind}-{number}.secret"
             secret.write_text(KEY if kind == "octoprint" else printer.key)
-            told[kind].append({"url": printer.url, key: str(secret)})
+            told[kind].append({**_options(printer), key: str(secret)})
             printers.append(printer)
     print(json.dumps(told), flush=True)
     octoprints = [printer for printer in printers if isinstance(printer, OctoPrintEmulator)]

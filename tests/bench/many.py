@@ -5,33 +5,47 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
 from tests.support.dead_printers import dead_addresses
 from tests.support.farm import RealFarm, until
+from tests.support.klipper import KlipperServer
+from tests.support.octoprint import KEY as OCTOPRINT_KEY
+from tests.support.octoprint import OctoPrintServer
 from tests.support.octoprint_emulator import KEY
+from tests.support.simplyprint_emulator import COMPANY
 
 from .farms import pid_of, prepared_farm
 from .figures import at_most, figure_at_most, single, tell
 from .processes import cpu_share, memory_mb
 
-_MIXED = {"octoprint": 20, "prusalink": 15, "duet": 15}
+# Beside a real OctoPrint and a real Moonraker. Bambu's reports are pushed and a serial line is another process's: neither has a
+# question that a bare poller could ask as well.
+_MIXED = {"octoprint": 12, "prusalink": 10, "prusalink-pi": 6, "duet": 8, "duet-sbc": 6, "simplyprint": 6}
+_REAL = 2
 _LIVING, _DEAD = 5, 45
 _OBSERVE_SECONDS = 1.0
 _SETTLE_SECONDS, _CPU_SECONDS = 4.0, 12.0
 _DELAY_SECONDS, _STOP_ROUNDS = 8.0, 5
-# What a driver asks in one look.
-_LOOKS = {
-    "octoprint": ("/api/job", "/api/printer?exclude=sd"),
-    "prusalink": ("/api/v1/status",),
-    "duet": ("/rr_model?flags=d99fn",),
+_OBJECTS = ("webhooks", "print_stats", "virtual_sdcard", "idle_timeout", "pause_resume", "motion_report")
+# What a driver asks in one look: a path, and a body where it is posted.
+_LOOKS: dict[str, tuple[tuple[str, dict[str, Any] | None], ...]] = {
+    "octoprint": (("/api/job", None), ("/api/printer?exclude=sd", None)),
+    "prusalink": (("/api/v1/status", None),),
+    "prusalink-pi": (("/api/v1/status", None),),
+    "duet": (("/rr_model?flags=d99fn", None),),
+    "duet-sbc": (("/machine/model", None),),
+    "simplyprint": ((f"/{COMPANY}/printers/Get", {"page": 1, "page_size": 100}),),
+    "moonraker": (("/printer/objects/query", {"objects": dict.fromkeys((*_OBJECTS, "extruder", "heater_bed"))}),),
 }
+Options = dict[str, Any]
 
 
 class Emulated:
@@ -43,7 +57,7 @@ class Emulated:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        self.options: dict[str, list[dict[str, str]]] = self._line()
+        self.options: dict[str, list[Options]] = self._line()
 
     def seen(self) -> list[dict[str, list[float]]]:
         """By each of the OctoPrint-like ones since the last time."""
@@ -63,7 +77,29 @@ class Emulated:
 
 
 @contextmanager
-def _farm(kinds: dict[str, int], dead: list[str]) -> Iterator[tuple[RealFarm, Emulated]]:
+def _real() -> Iterator[dict[str, list[Options]]]:
+    """One of each server that runs here: kind -> the options that reach it."""
+    octoprint, klipper = OctoPrintServer(), KlipperServer()
+    try:
+        octoprint.start()
+        klipper.start()
+        secrets = {octoprint.folder / "farm.key": OCTOPRINT_KEY, klipper.folder / "farm.key": klipper.key}
+        for path, secret in secrets.items():
+            path.write_text(secret)
+        first, second = secrets
+        yield {
+            "octoprint": [{"url": octoprint.url, "api_key_file": str(first)}],
+            "moonraker": [{"url": klipper.url, "api_key_file": str(second)}],
+        }
+    finally:
+        octoprint.close()
+        klipper.close()
+
+
+@contextmanager
+def _farm(
+    kinds: dict[str, int], dead: list[str], real: Mapping[str, list[Options]] = MappingProxyType({})
+) -> Iterator[tuple[RealFarm, Emulated]]:
     """With one agent; returns when every living printer is idle."""
     text = "".join(_table(f"dead-{n}", "octoprint", {"url": f"http://{at}"}) for n, at in enumerate(dead))
     settings = f"idle_observe_seconds = {_OBSERVE_SECONDS}\n"
@@ -74,17 +110,20 @@ def _farm(kinds: dict[str, int], dead: list[str]) -> Iterator[tuple[RealFarm, Em
             text = text.replace("KEY_FILE", str(farm.folder / "octoprint.secret"))
             for kind, printers in emulated.options.items():
                 text += "".join(_table(f"{kind}-{n}", kind, options) for n, options in enumerate(printers))
+            for kind, printers in real.items():
+                text += "".join(_table(f"real-{kind}", kind, options) for options in printers)
             path = farm.folder / "agent.toml"
             before = path.read_text().replace("idle_observe_seconds = 0.2\n", settings)
             path.write_text(before + text)
             farm.start()
-            until(lambda: _idle(farm) == sum(kinds.values()), 60, "the living are seen")
+            until(lambda: _idle(farm) == sum(kinds.values()) + len(real), 60, "the living are seen")
             yield farm, emulated
         finally:
             emulated.close()
 
 
-def _table(name: str, driver: str, options: dict[str, str]) -> str:
+def _table(name: str, kind: str, options: Options) -> str:
+    driver = kind.partition("-")[0]
     given = options if len(options) > 1 else {**options, "api_key_file": "KEY_FILE"}
     inside = ", ".join(f"{key} = {json.dumps(value)}" for key, value in given.items())
     return f'\n[[printer]]\nid = "{name}"\ndriver = "{driver}"\ninitial_bed = "clear"\noptions = {{ {inside} }}\n'
@@ -97,26 +136,27 @@ def _idle(farm: RealFarm) -> int:
 
 def mixed() -> None:
     """Memory of a further printer; CPU against a bare poller of the same printers, questions and rate."""
-    with _farm({"octoprint": 1, "prusalink": 1, "duet": 1}, []) as (few, _):
-        time.sleep(_SETTLE_SECONDS)
-        small = memory_mb(pid_of(few.agent))
-    with _farm(_MIXED, []) as (farm, emulated):
-        time.sleep(_SETTLE_SECONDS)
-        count = sum(_MIXED.values())
-        pid = pid_of(farm.agent)
-        a_printer = (memory_mb(pid) - small) / (count - 3)
-        ours = cpu_share(pid, _CPU_SECONDS)
-        farm.agent.kill()
-        bare = _bare_share(emulated)
+    count = sum(_MIXED.values()) + _REAL
+    with _real() as real:
+        with _farm(dict.fromkeys(_MIXED, 1), [], real) as (few, _):
+            time.sleep(_SETTLE_SECONDS)
+            small = memory_mb(pid_of(few.agent))
+        with _farm(_MIXED, [], real) as (farm, emulated):
+            time.sleep(_SETTLE_SECONDS)
+            pid = pid_of(farm.agent)
+            a_printer = (memory_mb(pid) - small) / (count - len(_MIXED) - _REAL)
+            ours = cpu_share(pid, _CPU_SECONDS)
+            farm.agent.kill()
+            bare = _bare_share([*emulated.options.items(), *real.items()])
     tell("agent memory, a further printer of a network driver", single(a_printer, 1.0), "MB", figure_at_most(1))
-    name = f"agent CPU, {count} printers of three kinds, a look a second"
+    name = f"agent CPU, {count} printers of {len(_LOOKS)} kinds, a look a second"
     tell(name, single(ours, bare), "% of a core", at_most(3.0))
 
 
-def _bare_share(emulated: Emulated) -> float:
+def _bare_share(given: list[tuple[str, list[Options]]]) -> float:
     printers = [
-        [(f"{options['url']}{path}", headers) for path in _LOOKS[kind]]
-        for kind, found in emulated.options.items()
+        [(f"{options.get('url') or options['api_url']}{path}", headers, body) for path, body in _LOOKS[kind]]
+        for kind, found in given
         for options in found
         for headers in [_headers(kind, options)]
     ]
@@ -136,12 +176,14 @@ def _bare_share(emulated: Emulated) -> float:
         process.wait()
 
 
-def _headers(kind: str, options: dict[str, str]) -> dict[str, str]:
-    if kind == "duet":
+def _headers(kind: str, options: Options) -> dict[str, str]:
+    if kind.startswith("duet"):
         password = Path(options["password_file"]).read_text()
-        answer = httpx.get(f"{options['url']}/rr_connect", params={"password": password, "sessionKey": "yes"})
+        path = "/machine/connect" if kind == "duet-sbc" else "/rr_connect"
+        answer = httpx.get(f"{options['url']}{path}", params={"password": password, "sessionKey": "yes"})
         return {"X-Session-Key": str(answer.json()["sessionKey"])}
-    return {"X-Api-Key": Path(options["api_key_file"]).read_text()}
+    # A cloud's front door turns library names away.
+    return {"X-Api-Key": Path(options["api_key_file"]).read_text(), "User-Agent": "bare-poller"}
 
 
 def powered_off() -> None:

@@ -215,14 +215,16 @@ class PrusaLinkEmulator(HttpEmulator):
             case "POST":
                 return self._start(name)
             case "GET" | "HEAD":
-                if name not in files or self.is_hidden(name):
+                size = self.indexed(name)
+                if size is None:
                     return self.error(404, "Not Found")
-                return Reply(200, {"name": self.short(name), "display_name": name, "size": len(files[name])})
+                return Reply(200, {"name": self.short(name), "display_name": name, "size": size})
             case "DELETE":
                 if name not in files:
-                    return self.error(404, "Not Found")
+                    return self.vanished(name)
                 if self.is_locked(name):
                     return self.error(409, "File is busy")
+                self.changes(name)
                 del files[name]
                 return Reply(204)
         return self.error(405, "Method Not Allowed")
@@ -256,8 +258,18 @@ class PrusaLinkEmulator(HttpEmulator):
     def is_locked(self, name: str) -> bool:
         return self.machine.job is not None and self.machine.job.file == name
 
-    def is_hidden(self, name: str) -> bool:
-        return False
+    def indexed(self, name: str) -> int | None:
+        """A file's size, as the server knows it."""
+        content = self.machine.files.get(name)
+        return None if content is None else len(content)
+
+    def changes(self, name: str) -> None:
+        """A file comes, is replaced, or goes."""
+
+    def vanished(self, name: str) -> Reply:
+        """To a DELETE of what is not there."""
+        assert name not in self.machine.files
+        return self.error(404, "Not Found")
 
     def transfer(self) -> Reply:
         return Reply(204)
@@ -413,7 +425,8 @@ class Pi(PrusaLinkEmulator):
         super().__init__(machine, key=key)
         self.ending_seconds = ending_seconds
         self.index_lag = 0.5
-        self._stored_at: dict[str, float] = {}
+        # Name -> what the index said before the last change, and when that was.
+        self._before: dict[str, tuple[float, int | None]] = {}
 
     def authenticate(self, request: Request) -> Reply | None:
         if "x-api-key" in request.headers:
@@ -442,8 +455,22 @@ class Pi(PrusaLinkEmulator):
     def status_storage(self) -> Any:
         return [{"path": "/local", "name": "local", "read_only": False}]
 
-    def is_hidden(self, name: str) -> bool:
-        return self.machine.clock() - self._stored_at.get(name, -1e9) < self.index_lag
+    def indexed(self, name: str) -> int | None:
+        at, before = self._before.get(name, (-1e9, None))
+        return before if self.machine.clock() - at < self.index_lag else super().indexed(name)
+
+    def changes(self, name: str) -> None:
+        self._before[name] = self.machine.clock(), self.indexed(name)
+
+    def vanished(self, name: str) -> Reply:
+        if self.indexed(name) is None:
+            return super().vanished(name)
+        # The index still has it, the disk does not.
+        return Reply(500, "<html>Internal Server Error</html>", {"Content-Type": "text/html"})
+
+    def _begin(self, name: str, *, foreign: bool = False) -> bool:
+        # "Already printing", as long as it shows the end of the last print.
+        return self.native() not in ("FINISHED", "STOPPED") and super()._begin(name, foreign=foreign)
 
     async def upload(self, request: Request, name: str) -> Reply:
         if not name.lower().endswith(_GCODE):
@@ -458,8 +485,9 @@ class Pi(PrusaLinkEmulator):
             return self.error(409, "File already exists")
         if self.machine.job is not None and self.machine.job.file == name:
             self.machine.note("overwrote_the_file_that_prints", file=name)
+        self.changes(name)
         failed = await self.receive(request, name)
-        self._stored_at[name] = self.machine.clock()
+        self._before[name] = self.machine.clock(), self._before[name][1]
         return failed or Reply(201, {})
 
     def stop(self, number: str) -> Reply:

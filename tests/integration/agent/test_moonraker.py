@@ -61,6 +61,19 @@ async def test_klippy_that_dies_fails_the_print(klipper_server: KlipperServer, b
     assert seen.print_number == handle.facts["print_number"] is not None
 
 
+async def test_a_print_right_after_a_restart_of_klipper_is_in_the_history(
+    klipper_server: KlipperServer, bench: Bench
+) -> None:
+    """Moonraker misses one that begins within a second of Klipper's being ready."""
+    path = await bench.bring(bench.rig.gcode(2.0))
+    klipper_server.kill("klippy")
+    await until(bench.driver, lambda seen: seen.state is ObservedState.OFFLINE)
+    await asyncio.to_thread(klipper_server.start_part, "klippy")
+    await until(bench.driver, lambda seen: seen.state is ObservedState.IDLE, patient=True)
+    handle = await bench.driver.start(path, bench.name)
+    assert handle.facts["print_number"] is not None
+
+
 async def test_an_end_is_known_after_klipper_and_the_agent_restarted(
     klipper_server: KlipperServer, rig: MoonrakerRig, bench: Bench
 ) -> None:
