@@ -81,12 +81,16 @@ def _printer(farm: RealFarm, printer_id: str) -> dict[str, Any]:
 
 def _printed(farm: RealFarm, server: OctoPrintServer, key: str) -> tuple[dict[str, Any], dict[str, Any], str]:
     """The part's job once it is completed, its run, and the print file that OctoPrint has on its disk."""
+    before = set(server.uploads.rglob("*.gcode"))
     job_id = farm.submit(key, gcode=box_stl(10, 10, 0.3), file_name="plate.stl")
-    # The agent deletes it once it is printed.
-    run = farm.wait_run(job_id, "printing", "failed", "fenced", seconds=150)
-    [held] = server.uploads.rglob(f"pf-{run['run_id']}.gcode")
-    printed = held.read_text()
-    run = farm.wait_run(job_id, "finished", "failed", "fenced")
+    path = until(
+        lambda: next(iter(set(server.uploads.rglob("pf-*.gcode")) - before), None), 150, "OctoPrint has a file"
+    )
+    # The agent deletes it once it is printed; who holds it open can still read it.
+    with path.open() as held:
+        run = farm.wait_run(job_id, "finished", "failed", "fenced", seconds=150)
+        printed = held.read()
+    assert path.name == f"pf-{run['run_id']}.gcode"
     assert (run["state"], run["verified"], run["printer_id"]) == ("finished", True, "octoprint"), run
     answer = farm.post(f"/api/v1/runs/{run['run_id']}/verdict", {"good_parts": 1})
     assert answer.status_code == 200, answer.text
