@@ -5,6 +5,7 @@ deadlines, drops a base path, and its upload loses ``path`` and ``select`` again
 """
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Mapping
@@ -18,6 +19,7 @@ from ...driver import (
     Capabilities,
     ConnectionLost,
     Driver,
+    DriverError,
     Handle,
     MachineIdentity,
     NothingToStop,
@@ -147,7 +149,9 @@ class OctoPrintDriver:
         answer = await self._ask("POST", self._file_url(name), {"command": "select", "print": True})
         if answer.status == 409:
             # Its own words are "already printing", also where it has no printer.
-            word = protocol.state_text(await self._look("/api/job"))
+            word = ""
+            with contextlib.suppress(DriverError):
+                word = protocol.state_text(await self._look("/api/job"))
             raise Refused(f"OctoPrint starts nothing now: its printer is {word or 'in no state that it names'}")
         _must(answer, 204)
         return Handle(1, {"path": self._path(name)})

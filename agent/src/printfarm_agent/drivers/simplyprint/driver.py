@@ -200,14 +200,17 @@ class SimplyPrintDriver:
             await self._act("SendGcode", {"gcode": [*tools, "M140 S0"]})
 
     async def emergency_stop(self) -> None:
-        # There is none: M112 goes through the cloud and the printer's link. A cancel follows for those who may send no G-code.
-        try:
-            await self._act("SendGcode", {"gcode": ["M112"]}, urgent=True)
-        except Refused:
-            await self._act("Cancel", dict(_REASON), urgent=True)
-            return
+        # There is none: M112 goes through the cloud and the printer's link. A cancel follows, for those who may send no G-code,
+        # and where the first call came to nothing. One of the two must have been taken.
+        was_taken = False
         with contextlib.suppress(DriverError):
+            await self._act("SendGcode", {"gcode": ["M112"]}, urgent=True)
+            was_taken = True
+        try:
             await self._act("Cancel", dict(_REASON), urgent=True)
+        except DriverError:
+            if not was_taken:
+                raise
 
     async def close(self) -> None:
         """Lets go. A print goes on."""
