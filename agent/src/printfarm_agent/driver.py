@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .limits import HeatRules, Limits
 
@@ -122,6 +122,8 @@ class Capabilities:
     can_cool_down: bool = True
     # The end of a print leaves a word on the printer that outlives a restart of the agent.
     remembers_ending: bool = True
+    # Packed G-code that it takes as it is: "bgcode", "gcode.3mf". A driver of the latter is a ``PlateDriver``.
+    file_kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,16 @@ class Driver(Protocol):
         """Stops all motion and heat at once, on a way of its own. Returns only after it was written to the machine.
         May be repeated, at any time, beside any other call. Raises NothingToStop; whatever else it raises, Refused as well, is
         no stop, and it is called again."""
+        ...
+
+
+@runtime_checkable
+class PlateDriver(Driver, Protocol):
+    """A driver that declares "gcode.3mf": such a file may hold several plates."""
+
+    def choose_plate(self, name: str, plate: int) -> None:
+        """Which plate of the file ``name`` is printed, from 1; told before ``put_file`` and ``start``, and again after a restart.
+        May be repeated."""
         ...
 
 

@@ -86,6 +86,9 @@ def _wanted_run(said: pb.AssignedRun) -> WantedRun:
         said.bed_token,
         said.may_have_started,
         seconds(said.estimated_duration) if has_estimate else None,
+        said.packed_kind,
+        said.plate,
+        said.gcode_sha256,
     )
 
 
@@ -112,6 +115,7 @@ def abilities(
         prints_autonomously=can.prints_autonomously,
         has_camera=can.has_camera,
         fragile=can.fragile,
+        file_kinds=can.file_kinds,
         limits=printer_pb2.PrintLimits(
             hotend_celsius=limits.hotend_celsius,
             bed_celsius=limits.bed_celsius,

@@ -27,6 +27,7 @@ from .driver import (
     NothingToStop,
     Observation,
     ObservedState,
+    PlateDriver,
     Refused,
 )
 from .execution import (
@@ -442,6 +443,7 @@ class PrinterWorker:
                 await self._fetch(run)
             case Operation.UPLOAD:
                 async with self._driver_lock:
+                    self._choose_plate(run)
                     await self._driver.put_file(self._files.path(run.sha256), run.file_name, partial(self._sent, run))
             case Operation.ASK:
                 await self._ask(run)
@@ -468,8 +470,15 @@ class PrinterWorker:
         if self.coordinator is None:
             raise ConnectionError("no coordinator")
         path = await self._files.fetch(run.sha256, run.size_bytes, self.coordinator.download)
-        if why := await asyncio.to_thread(check_file, path, self._limits, self._dialect):
+        if run.packed_kind not in ("", *self._can.file_kinds):
+            raise _Unfit(f"the printer takes no {run.packed_kind}")
+        check = partial(check_file, path, self._limits, self._dialect, plate=run.plate or None, sha256=run.gcode_sha256)
+        if why := await asyncio.to_thread(check):
             raise _Unfit(why)
+
+    def _choose_plate(self, run: LocalRun) -> None:
+        if run.plate and isinstance(self._driver, PlateDriver):
+            self._driver.choose_plate(run.file_name, run.plate)
 
     async def _ask(self, run: LocalRun) -> None:
         answer: Granted | Denied | NoAnswer = NoAnswer(run.nonce)
@@ -484,6 +493,7 @@ class PrinterWorker:
                 raise Refused(why)
             failpoint("authority_checked")
             failpoint("before_start_command")
+            self._choose_plate(run)
             self.counts.starts += 1
             handle = await self._driver.start(self._files.path(run.sha256), run.file_name)
             failpoint("after_start_command")

@@ -41,11 +41,11 @@ from .app.facts import read_facts_for_ever
 from .app.farm import Farm
 from .app.heartbeats import Heartbeats
 from .app.janitor import tidy_for_ever
+from .app.judging import judge_for_ever
 from .app.leading import Leadership, lead_for_ever
 from .app.ports import Bus, DatabaseUnavailable
 from .app.prepare import prepare_for_ever
 from .app.relay import publish_for_ever, relay_for_ever
-from .app.safety import judge_for_ever
 from .app.slicing_figures import SlicingFigures
 from .grpc_api.agent_service import AgentServicer, AgentTimes
 from .grpc_api.agent_session import AgentSession

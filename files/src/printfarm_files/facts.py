@@ -24,6 +24,11 @@ class Kind(StrEnum):
         """Has to be sliced before it can be printed."""
         return self in (Kind.STL, Kind.THREE_MF)
 
+    @property
+    def is_packed(self) -> bool:
+        """Its G-code has to be unpacked before anybody can read it."""
+        return self in (Kind.BGCODE, Kind.GCODE_3MF)
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:

@@ -1,9 +1,16 @@
 """Heatshrink, the compression of binary G-code: by the library, with an end to how much may come out of it."""
 
+from importlib.util import find_spec
+
 from .errors import Refused
 
 # The longest copy, 16 bytes, takes 1 + 11 + 4 bits: nothing honest grows more.
 MOST_RATIO = 8
+
+
+def is_installed() -> bool:
+    """Whether this host can unpack it."""
+    return find_spec("heatshrink2") is not None
 
 
 def unpack(packed: bytes, window: int, size: int) -> bytes:

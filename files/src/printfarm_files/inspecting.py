@@ -1,7 +1,7 @@
 """A print file inspected at the farm: what the safety check finds in it, with its slicer's word on what it was sliced for."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import bgcode, sliced
@@ -11,7 +11,7 @@ from .facts import FileFacts, Kind, Tool
 from .gcode import facts_of_text
 from .safety.check import lines_of
 from .safety.inspection import Inspection, refused_whole
-from .text import pieces_of
+from .text import pieces, pieces_of
 
 # Read at once, in a few milliseconds; what is larger gets a process.
 SMALL_BYTES = EDGE_BYTES
@@ -35,11 +35,34 @@ def inspect_file(path: Path, kind: Kind) -> Inspection:
         return found
 
 
-def _comments(path: Path, kind: Kind) -> FileFacts:
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What was found in packed G-code, with the slicer's word on one run of it in seconds; None if it gives none."""
+
+    inspection: Inspection
+    estimated_seconds: float | None
+
+
+def unpack(path: Path, kind: Kind, plate: int | None, into: Path) -> Unpacked:
+    """The G-code of the file as text in ``into``, and what is in it. ``plate`` as in ``sliced``.
+
+    Raises Refused for what cannot be unpacked, or not within bounds; OSError."""
+    with into.open("xb") as file:
+        for piece in pieces_of(path, plate=plate):
+            file.write(piece)
+    found = refused_whole(lambda: lines_of(pieces(into)))
+    try:
+        facts = _comments(path, kind, plate)
+    except Refused:
+        return Unpacked(found, None)
+    return Unpacked(found if found.is_refused else _stated(found, facts), facts.estimated_seconds)
+
+
+def _comments(path: Path, kind: Kind, plate: int | None = None) -> FileFacts:
     if kind is Kind.BGCODE:
         return bgcode.read_bgcode(path)
     if kind is Kind.GCODE_3MF:
-        return sliced.read_plate(path, None)
+        return sliced.read_plate(path, plate)
     from .reading import read_comments
 
     return read_comments(path)

@@ -5,13 +5,16 @@ A line of JSON comes in, a line of JSON goes out::
     {"do": "facts", "path": "...", "kind": "gcode", "cpu_seconds": 60}               -> {"facts": {...}}
     {"do": "picture", "path": "...", "kind": "stl", "size": 256, "cpu_seconds": 60}  -> {"picture": "base64 of a PNG"}
     {"do": "inspect", "path": "...", "kind": "gcode", "cpu_seconds": 60}             -> {"inspection": {...}}
+    {"do": "unpack", "path": "...", "kind": "bgcode", "plate": 0, "into": "...", "cpu_seconds": 60}
+                                                                     -> {"inspection": {...}, "estimated_seconds": 5400}
 
-or ``{"refused": why}``, ``{"missing": true}``, ``{"failed": error}``. It ends with another status than 0, or by a signal, when
-its limits did not suffice: then nothing is known of the file. It ends by itself when nobody has asked for a while, or is there
-any more.
+or ``{"refused": why}``, ``{"missing": true}``, ``{"full": true}`` where the disk has no room, ``{"failed": error}``. It ends
+with another status than 0, or by a signal, when its limits did not suffice: then nothing is known of the file. It ends by itself
+when nobody has asked for a while, or is there any more.
 """
 
 import base64
+import errno
 import json
 import os
 import resource
@@ -30,6 +33,7 @@ NO_MEMORY = 3
 # It yields to whoever serves, and is the first to go where the machine has no memory left.
 _NICENESS = 10
 _MOST_TO_BLAME = b"1000"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main(memory_bytes: str) -> None:
@@ -65,11 +69,17 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
             return {"picture": base64.b64encode(_picture(path, kind, int(request["size"]))).decode("ascii")}
         if request["do"] == "inspect":
             return {"inspection": _inspection(path, kind)}
+        if request["do"] == "unpack":
+            return _unpacked(path, kind, int(request["plate"]) or None, Path(request["into"]))
         return {"facts": to_json(_facts(path, kind))}
     except Refused as error:
         return {"refused": error.reason}
     except FileNotFoundError:
         return {"missing": True}
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        return {"full": True}
 
 
 def _limit_time(seconds: int) -> None:
@@ -90,6 +100,14 @@ def _inspection(path: Path, kind: Kind) -> dict[str, Any]:
     from .safety.inspection import to_json
 
     return to_json(inspect_file(path, kind))
+
+
+def _unpacked(path: Path, kind: Kind, plate: int | None, into: Path) -> dict[str, Any]:
+    from .inspecting import unpack
+    from .safety.inspection import to_json
+
+    found = unpack(path, kind, plate, into)
+    return {"inspection": to_json(found.inspection), "estimated_seconds": found.estimated_seconds}
 
 
 def _picture(path: Path, kind: Kind, size: int) -> bytes:

@@ -147,6 +147,9 @@ def _of_model(facts: FileFacts, mesh: Mesh) -> FileFacts:
 def _completed_plate(path: Path, plates: tuple[int, ...], plate: int | None) -> FileFacts:
     if plate is None and len(plates) > 1:
         size = path.stat().st_size
-        why = f"the file has {len(plates)} plates: each is a job of its own; choose one"
-        return FileFacts(Kind.GCODE_3MF, size, plates=plates, warnings=(Warned("several_plates", why),))
+        why = f"the file has {len(plates)} plates: each is a job of its own; choose one by the job's plate"
+        pictures = sliced.pictures(path, plates[0])
+        return FileFacts(
+            Kind.GCODE_3MF, size, plates=plates, thumbnails=pictures, warnings=(Warned("several_plates", why),)
+        )
     return completed(sliced.read_plate(path, plate), sliced.pieces(path, plate))

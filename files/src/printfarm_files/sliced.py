@@ -45,7 +45,7 @@ def _chosen(archive: Archive, plate: int | None) -> int:
     if not there:
         raise Refused("the 3MF was not sliced: it has no plate with G-code")
     if plate is None and len(there) > 1:
-        raise Refused(f"the 3MF has the plates {', '.join(map(str, there))}: choose one")
+        raise Refused(f"the 3MF has the plates {', '.join(map(str, there))}: choose one by plate")
     if plate is not None and plate not in there:
         raise Refused(f"the 3MF has no plate {plate}; there are {', '.join(map(str, there))}")
     return there[0] if plate is None else plate
@@ -74,6 +74,12 @@ def read_plate(path: Path, plate: int | None = None) -> FileFacts:
         facts = facts_of_text(head, tail, path.stat().st_size, Kind.GCODE_3MF)
         facts = replace(facts, plates=_plates(archive), thumbnails=_pictures(archive, index) or facts.thumbnails)
         return _with_info(facts, _info(archive).get(index))
+
+
+def pictures(path: Path, plate: int) -> tuple[Thumbnail, ...]:
+    """What the slicer drew of the plate. Raises Refused, OSError."""
+    with open_archive(path) as archive:
+        return _pictures(archive, plate)
 
 
 def _edges(archive: Archive, name: str) -> tuple[bytes, bytes]:

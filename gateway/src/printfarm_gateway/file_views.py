@@ -69,6 +69,7 @@ def facts(found: file_facts_pb2.FileFacts) -> JSON:
         "model_bounds": box(found.model_bounds) if found.HasField("model_bounds") else None,
         "sliced_for": box(found.sliced_for) if found.HasField("sliced_for") else None,
         "objects": list(found.objects),
+        "plates": list(found.plates),
         "warnings": [{"code": warned.code, "text": warned.text} for warned in found.warnings],
         "read_at": moment(found, "read_time"),
     }

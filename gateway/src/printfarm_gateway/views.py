@@ -104,6 +104,8 @@ def job(found: job_pb2.Job) -> JSON:
         "profile": found.profile or None,
         "slicings": [slicing(each) for each in found.slicings],
         "cost": cost_views.so_far(found.cost) if found.HasField("cost") else None,
+        "plate": found.plate or None,
+        "gcode_sha256": found.gcode_sha256 or None,
     }
 
 
@@ -283,6 +285,7 @@ def _abilities(found: printer_pb2.Abilities) -> JSON:
         "prints_autonomously": found.prints_autonomously,
         "has_camera": found.has_camera,
         "fragile": found.fragile,
+        "file_kinds": list(found.file_kinds),
     }
 
 

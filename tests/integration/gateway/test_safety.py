@@ -14,9 +14,9 @@ from printfarm.control.v1 import access_service_pb2 as pb
 from printfarm_coordinator.app.assign import assign_once
 from printfarm_coordinator.app.farm import Caller
 from printfarm_coordinator.app.jobs import assign_job, explain_job
+from printfarm_coordinator.app.judging import judge_once
 from printfarm_coordinator.app.leading import Leadership
 from printfarm_coordinator.app.ports import Role
-from printfarm_coordinator.app.safety import judge_once
 from printfarm_coordinator.domain.abilities import Abilities
 from printfarm_coordinator.domain.errors import RuleError
 from printfarm_coordinator.domain.safety_policy import policy_of

@@ -106,6 +106,9 @@ def _begin(turn: Turn, want: WantedRun, now: float, rules: Rules, nonce: str) ->
         stage,
         bed_token=want.bed_token,
         estimated_seconds=want.estimated_seconds,
+        packed_kind=want.packed_kind,
+        plate=want.plate,
+        gcode_sha256=want.gcode_sha256,
     )
     if want.may_have_started:
         # This journal knows nothing of it, the coordinator does: only the printer can tell.

@@ -49,6 +49,10 @@ class WantedRun:
     bed_token: str
     may_have_started: bool = False
     estimated_seconds: float | None = None
+    # How its G-code is packed, the plate of a sliced 3MF, and the digest of the G-code within; empty for plain text.
+    packed_kind: str = ""
+    plate: int = 0
+    gcode_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,18 @@ class LocalRun:
     # When it began, by a clock that goes on through a restart of the agent, not of the host: ``host_boot`` tells.
     began_at: float | None = None
     host_boot: str = ""
+    # As of ``WantedRun``.
+    packed_kind: str = ""
+    plate: int = 0
+    gcode_sha256: str = ""
 
     @property
     def file_name(self) -> str:
-        """On the printer. It carries the run's id, so that the printer itself can tell what it prints."""
-        return f"pf-{self.run_id}.gcode"
+        """On the printer. It carries the run's id, so that the printer itself can tell what it prints.
+
+        Firmware tells binary G-code from text by the name. A sliced 3MF has the name of the G-code within: whoever sends one puts
+        behind it what the printer wants."""
+        return f"pf-{self.run_id}.{'bgcode' if self.packed_kind == 'bgcode' else 'gcode'}"
 
 
 @dataclass(frozen=True, slots=True)

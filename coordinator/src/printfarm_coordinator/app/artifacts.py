@@ -3,7 +3,7 @@
 import asyncio
 import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from printfarm_files import Kind, Refused
 from printfarm_files.gcode import estimated_seconds
@@ -17,13 +17,18 @@ from .ports import Received, Writing
 from .safety import inspect_received, refuse_unsafe
 
 LARGEST_FILE_BYTES = 2 << 30
-_NOT_TAKEN = {
-    Kind.GCODE_3MF: "a sliced 3MF: export plain G-code text instead",
-    Kind.BGCODE: "binary G-code (bgcode): export plain G-code text instead",
-}
 _LONGEST_NAME = 255
 _MOST_KEPT = 3
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a file while it came in. ``found``: what is in it, if it was looked at; ``plates`` of a sliced 3MF."""
+
+    kind: Kind
+    found: Inspection | None = None
+    plates: tuple[int, ...] | None = None
 
 
 def display_name(text: str) -> str:
@@ -63,9 +68,9 @@ async def store_artifact(
             await incoming.write(chunk)
         received = await incoming.received()
         kind = check_received(received, expected_sha256)
-        await check_model(farm, received.sha256, kind, incoming.examine)
+        plates = await check_inside(farm, received.sha256, kind, incoming.examine)
         found = await check_print_file(farm, received, kind) if inspects else None
-        return await kept(farm, received, name, kind, incoming.keep, found)
+        return await kept(farm, received, name, Seen(kind, found, plates), incoming.keep)
 
 
 def check_received(received: Received, expected_sha256: str) -> Kind:
@@ -76,22 +81,24 @@ def check_received(received: Received, expected_sha256: str) -> Kind:
         kind = kind_of(received.head, received.tail, received.size_bytes, has_nul=received.has_nul)
     except Refused as error:
         raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
-    if kind in _NOT_TAKEN:
-        raise RuleError("UNSUPPORTED_MEDIA", f"the file is {_NOT_TAKEN[kind]}", field="file")
     return kind
 
 
-async def check_model(farm: Farm, sha256: str, kind: Kind, examine: Callable[[Kind], Awaitable[None]]) -> None:
-    """Reads a model whole, unless its bytes are known. Raises UNSUPPORTED_MEDIA with what is wrong with it.
+async def check_inside(
+    farm: Farm, sha256: str, kind: Kind, examine: Callable[[Kind], Awaitable[tuple[int, ...] | None]]
+) -> tuple[int, ...] | None:
+    """Reads a model whole, and goes through the packing of packed G-code, unless the bytes are known.
 
-    The worker that slices it reads it again: no slicer is given what was not read whole where the slicer runs."""
-    if not kind.is_model:
-        return
+    Returns the plates of a sliced 3MF, as far as they could be told. Raises UNSUPPORTED_MEDIA with what is wrong with it.
+    The worker that slices a model reads it again: no slicer is given what was not read whole where the slicer runs. Packed
+    G-code is unpacked, within bounds, when a job needs it."""
+    if not (kind.is_model or kind.is_packed):
+        return None
     async with farm.store.read() as look:
-        if await look.artifact(sha256) is not None:
-            return
+        if (known := await look.artifact(sha256)) is not None:
+            return known.plates
     try:
-        await examine(kind)
+        return await examine(kind)
     except Refused as error:
         raise RuleError("UNSUPPORTED_MEDIA", error.reason, field="file") from None
 
@@ -107,51 +114,63 @@ async def kept(
     farm: Farm,
     received: Received,
     name: str,
-    kind: Kind,
+    seen: Seen,
     keep: Callable[[], Awaitable[None]],
-    found: Inspection | None = None,
 ) -> Artifact:
-    """The artifact, its bytes made visible by ``keep``; once more where those before them were being thrown away.
-
-    ``found``: what is in it, if it was looked at."""
+    """The artifact, its bytes made visible by ``keep``; once more where those before them were being thrown away."""
     for _ in range(_MOST_KEPT):
         try:
             await keep()
         except FileNotFoundError:
             # A file system without links: what was moved there was thrown away there.
             break
-        if artifact := await record(farm, received, name, kind, found):
+        if artifact := await record(farm, received, name, seen):
             return artifact
     raise RuleError("UNAVAILABLE", "the file is being deleted: send it again")
 
 
-async def record(
-    farm: Farm, received: Received, name: str, kind: Kind, found: Inspection | None = None
-) -> Artifact | None:
+async def record(farm: Farm, received: Received, name: str, seen: Seen) -> Artifact | None:
     """The artifact of bytes that are kept; the one that is there, if they were known before. None if they are gone again,
     because a file of the same bytes was deleted a moment before."""
     # Many milliseconds for some files: neither the event loop nor the database waits for it.
-    seconds = None if kind.is_model else await asyncio.to_thread(estimated_seconds, received.head, received.tail)
+    is_text = seen.kind is Kind.GCODE
+    seconds = await asyncio.to_thread(estimated_seconds, received.head, received.tail) if is_text else None
 
     async def work(tx: Writing) -> Artifact | None:
-        shown, now = display_name(name), tx.now
-        made = Artifact(received.sha256, received.size_bytes, kind.value, shown, now, seconds, inspection=found)
-        await tx.put_artifact(made)
-        if known := await tx.artifact(received.sha256):
-            if found is None or known.inspection == found:
-                return known
-            # It was there before these rules.
-            await tx.save_inspection(received.sha256, found)
-            return replace(known, inspection=found)
-        # It was deleted. Under its lock nobody takes its bytes away any more: they are there, or they are not.
-        known = await tx.lock_artifact(received.sha256)
-        if known is None or known.deleted_at is None:
-            return known
-        if await farm.blobs.size(received.sha256) is None:
-            return None
-        await tx.revive_artifact(made)
-        return made
+        return await put_file(
+            farm,
+            tx,
+            Artifact(
+                received.sha256,
+                received.size_bytes,
+                seen.kind.value,
+                display_name(name),
+                tx.now,
+                seconds,
+                inspection=seen.found,
+                plates=seen.plates,
+            ),
+        )
 
     artifact = await transact(farm, "artifact", work)
     farm.hints.files.set()
     return artifact
+
+
+async def put_file(farm: Farm, tx: Writing, made: Artifact) -> Artifact | None:
+    """The artifact as it is there now; None if its bytes are gone again."""
+    await tx.put_artifact(made)
+    if known := await tx.artifact(made.sha256):
+        if made.inspection is None or known.inspection == made.inspection:
+            return known
+        # It was there before these rules.
+        await tx.save_inspection(made.sha256, made.inspection)
+        return replace(known, inspection=made.inspection)
+    # It was deleted. Under its lock nobody takes its bytes away any more: they are there, or they are not.
+    known = await tx.lock_artifact(made.sha256)
+    if known is None or known.deleted_at is None:
+        return known
+    if await farm.blobs.size(made.sha256) is None:
+        return None
+    await tx.revive_artifact(made)
+    return made

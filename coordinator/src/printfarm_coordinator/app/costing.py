@@ -35,7 +35,7 @@ async def save(farm: Farm, tx: Writing, before: Slice, after: Slice) -> None:
     if farm.currency and costs_something(before.run, after.run):
         run = after.run
         began = run.started_at if run.started_at is not None else run.created_at
-        rates, found = await tx.rates_and_facts(began, print_file_of(run, after.job).sha256)
+        rates, found = await tx.rates_and_facts(began, print_file_of(run, after.job).facts_sha256)
         if rates:
             use = use_of(run, farm.latest.progress_of(run.printer_id, run.run_id), found.facts if found else None)
             after = with_cost(after, run_cost(price_list(rates, farm.currency, began), after.printer, use))
@@ -47,7 +47,7 @@ async def estimated(
 ) -> CostEstimate:
     """Of so many runs, by the rates of now: each printer with the file that it would print."""
     prices = price_list(await look.rates(), farm.currency, look.now)
-    costs = [run_cost(prices, printer, _whole(file, facts.get(file.sha256))) for printer, file in able]
+    costs = [run_cost(prices, printer, _whole(file, facts.get(file.facts_sha256))) for printer, file in able]
     return estimate(costs, runs, farm.currency)
 
 
@@ -67,7 +67,7 @@ async def cost_of_job(
         return so_far, None
     owed = plates_owed(job) + sum(run.state.is_active for run in runs)
     able = able_printers(job, await workshop_for(look, [job]), await look.printers()) if owed else []
-    found = await look.file_facts(sorted({file.sha256 for _, file in able}))
+    found = await look.file_facts(sorted({file.facts_sha256 for _, file in able}))
     known = {sha256: stored.facts for sha256, stored in found.items() if stored.facts is not None}
     return so_far, await estimated(farm, look, able, owed, known)
 

@@ -4,28 +4,32 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from printfarm_files import FileFacts, Kind
+from printfarm_files import FileFacts, Kind, Refused
 from printfarm_files.comments import EDGE_BYTES
 from printfarm_files.gcode import facts_of_text
 
 from ..domain.assignment import plates_owed
 from ..domain.costing import CostEstimate
+from ..domain.errors import RuleError
 from ..domain.job import Job
 from ..domain.preparing import Plan, Workshop
 from ..domain.print_file import PrintFile
 from ..domain.printer import Obstacle, Printer, mismatches
 from ..domain.slicing import Slicing
+from .content import Content, content_of, known_content
 from .costing import able_printers, estimated
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .ports import AlreadyExists, Reading, Writing
 from .prepare import order_slicing
-from .safety import inspected, refuse_unsafe
-from .submit import JobOrder, check_order, check_slicing, job_of, stored_file
+from .safety import refuse_unsafe
+from .submit import JobOrder, check_order, check_slicing, job_of, plate_of, stored_file
 from .workshop import workshop_for
 
 # Inspected in some seconds; what larger files ask is known when a job has had them looked at.
 _LOOKED_AT_BYTES = 16 << 20
+# Packed, it is some times larger.
+_UNPACKED_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,13 @@ class Estimate:
 async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
     """Of a model: orders the one slicing that says so, if that is not there yet. Raises as ``submit`` does."""
     check_order(order)
-    artifact = await _inspected(farm, order.artifact_sha256)
     async with farm.store.read() as look:
+        artifact = await stored_file(look, order.artifact_sha256)
         await check_slicing(look, order, artifact)
-        refuse_unsafe(farm, artifact.inspection)
-        job = job_of(order, artifact, "", caller.name, look.now, farm.safety)
+    content = await _content(farm, artifact, plate_of(order, artifact))
+    async with farm.store.read() as look:
+        refuse_unsafe(farm, content.found if content else None)
+        job = job_of(order, artifact, "", caller.name, look.now, farm.safety, content)
         workshop, plan, printers = await _looked(look, job)
     if plan.order:
         await _ordered(farm, caller, plan, order.priority)
@@ -63,13 +69,19 @@ async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
     return await _estimate(farm, job, artifact, workshop, plan, printers)
 
 
-async def _inspected(farm: Farm, sha256: str) -> Artifact:
-    """The file with what is in it, looked at for this where that takes no longer than a moment. Raises ARTIFACT_NOT_FOUND."""
-    async with farm.store.read() as look:
-        artifact = await stored_file(look, sha256)
-    if farm.safety is None or Kind(artifact.kind).is_model or artifact.size_bytes > _LOOKED_AT_BYTES:
-        return artifact
-    return replace(artifact, inspection=await inspected(farm, artifact))
+async def _content(farm: Farm, artifact: Artifact, plate: int) -> Content | None:
+    """What would be printed, unpacked and looked at for this where that takes no longer than a moment; None of models, and of
+    what will be known when a job has had it looked at. Raises UNSUPPORTED_MEDIA where it cannot be unpacked."""
+    kind = Kind(artifact.kind)
+    if kind.is_model or farm.safety is None:
+        return None
+    if artifact.size_bytes > (_UNPACKED_BYTES if kind.is_packed else _LOOKED_AT_BYTES):
+        async with farm.store.read() as look:
+            return await known_content(look, artifact, plate)
+    try:
+        return await content_of(farm, artifact, plate)
+    except Refused as error:
+        raise RuleError("UNSUPPORTED_MEDIA", f"its G-code cannot be unpacked: {error.reason}", field="file") from None
 
 
 async def _looked(look: Reading, job: Job) -> tuple[Workshop, Plan, list[Printer]]:
@@ -99,13 +111,13 @@ async def _estimate(
 ) -> Estimate:
     able, reasons = _able(job, workshop, printers)
     tasks = workshop.tasks_of(job, printers)
-    facts = None if job.needs_slicing else await _facts(farm, artifact)
+    facts = None if job.needs_slicing else await _facts(farm, job, artifact)
     if plan.ready is not None:
         seconds, grams = plan.ready.estimated_seconds, plan.ready.filament_grams
     elif job.needs_slicing:
         seconds, grams = None, None
     else:
-        seconds, grams = artifact.estimated_seconds, (facts and facts.weight_g) or None
+        seconds, grams = job.estimated_seconds, (facts and facts.weight_g) or None
     is_preparing = plan.ready is None and any(task.is_pending for task in tasks)
     cost = await _cost(farm, job, workshop, printers, facts)
     return Estimate(plates_owed(job), is_preparing, seconds, grams, tasks, able, reasons, plan.failure, cost)
@@ -119,10 +131,11 @@ async def _cost(
         return None
     able = able_printers(job, workshop, printers)
     async with farm.store.read() as look:
-        found = await look.file_facts(sorted({file.sha256 for _, file in able}))
+        found = await look.file_facts(sorted({file.facts_sha256 for _, file in able}))
         known = {sha256: stored.facts for sha256, stored in found.items() if stored.facts is not None}
         if facts is not None:
             known.setdefault(job.artifact_sha256, facts)
+            known.setdefault(job.gcode_sha256, facts)
         return await estimated(farm, look, able, plates_owed(job), known)
 
 
@@ -142,8 +155,15 @@ def _able(job: Job, workshop: Workshop, printers: list[Printer]) -> tuple[list[s
     return able, reasons
 
 
-async def _facts(farm: Farm, artifact: Artifact) -> FileFacts | None:
-    """What the slicer of a G-code file says at its ends."""
+async def _facts(farm: Farm, job: Job, artifact: Artifact) -> FileFacts | None:
+    """What the slicer of a G-code file says at its ends; of a packed one, what was read from it."""
+    if job.packed_kind:
+        async with farm.store.read() as look:
+            told = await look.file_facts([job.artifact_sha256, job.gcode_sha256])
+        # A file of several plates tells nothing of one of them: the text does.
+        order = (job.artifact_sha256, job.gcode_sha256)
+        read = [found.facts for sha256 in order if (found := told.get(sha256)) and found.facts is not None]
+        return next((facts for facts in read if facts.weight_g), None)
     size = artifact.size_bytes
     try:
         head = await farm.blobs.read(artifact.sha256, 0, EDGE_BYTES)

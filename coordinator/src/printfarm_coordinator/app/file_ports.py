@@ -13,7 +13,8 @@ from ..domain.file_facts import StoredFacts
 class Artifact:
     """An immutable file, named by its SHA-256. ``deleted_at``: its bytes are no longer kept, the row is a record.
 
-    ``inspection``: what the safety check found in a print file; None before that, and of models."""
+    ``inspection``: what the safety check found in a file of plain G-code; None before that, and of other files. ``plates``: of
+    a sliced 3MF, those that hold G-code; None where nobody could say when it came in, and of other files."""
 
     sha256: str
     size_bytes: int
@@ -23,6 +24,19 @@ class Artifact:
     estimated_seconds: float | None = None
     deleted_at: int | None = None
     inspection: Inspection | None = None
+    plates: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedFile:
+    """The G-code of a packed file as plain text, an artifact of its own. ``plate`` is 0 where there are none.
+
+    ``estimated_seconds``: what the packed file says of one run; the text alone may not."""
+
+    packed_sha256: str
+    plate: int
+    gcode_sha256: str
+    estimated_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,10 @@ class FileReading(Protocol):
 
     async def artifact(self, sha256: str) -> Artifact | None:
         """None also if it was deleted."""
+        ...
+
+    async def unpacked(self, packed_sha256: str, plate: int) -> UnpackedFile | None:
+        """None if nobody has unpacked it yet, or the text was deleted since."""
         ...
 
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
@@ -107,6 +125,10 @@ class FileWriting(Protocol):
 
     async def put_artifact(self, artifact: Artifact) -> None:
         """Does nothing if it is there: artifacts are immutable."""
+        ...
+
+    async def put_unpacked(self, found: UnpackedFile) -> None:
+        """Inserts, or replaces: the same file unpacks to the same text."""
         ...
 
     async def put_file_facts(self, found: StoredFacts) -> None:

@@ -178,7 +178,7 @@ async def place(farm: Farm, tx: Writing, job_id: str, printer_id: str, run_id: s
     refused = await refusals(tx) if actor == COORDINATOR else {}
     fit = (await workshop_for(tx, [job], refused, farm.safety)).file_for
     after = offer(job, candidate, run_id, tx.now, actor=actor, retry_of=retry_of, fit=fit)
-    if job.needs_slicing and await tx.hold_artifact(after.run.artifact_sha256) is None:
+    if after.run.artifact_sha256 != job.artifact_sha256 and await tx.hold_artifact(after.run.artifact_sha256) is None:
         # Its print file was deleted between two looks: the next look sees that it is to be sliced again.
         raise StaleWrite(f"the print file {after.run.artifact_sha256} is gone")
     await tx.add_offer(job, printer, after)

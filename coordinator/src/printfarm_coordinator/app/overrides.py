@@ -12,11 +12,13 @@ from ..domain.run import BEFORE_AUTHORITY
 from ..domain.safety_policy import Answer, Override, Policy, key_of, may_allow, people_for
 from ..domain.slice import job_event
 from ..domain.wishes import Wish
+from .content import Content
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .jobs import missing
+from .judging import keep_judgement
 from .ports import Reading, Writing
-from .safety import is_current, keep_judgement
+from .safety import is_current
 
 LONGEST_REASON = 500
 
@@ -51,12 +53,12 @@ async def job_safety(farm: Farm, job_id: str) -> JobSafety:
 
 
 async def _view(farm: Farm, look: Reading, job: Job) -> JobSafety:
-    file = await look.artifact(job.artifact_sha256)
+    file = await look.artifact(job.checked_sha256)
     overrides = tuple(await look.overrides_of(job.job_id))
     found = file.inspection if file and not job.needs_slicing and is_current(file.inspection) else None
     if found is None or farm.safety is None:
         return JobSafety(job, file, None, (), overrides)
-    counted = [override for override in overrides if override.sha256 == job.artifact_sha256]
+    counted = [override for override in overrides if override.sha256 == job.checked_sha256]
     asked = tuple(_asked(farm.safety, question, counted, found) for question in found.questions)
     return JobSafety(job, file, found, asked, overrides)
 
@@ -91,7 +93,7 @@ async def allow_findings(farm: Farm, caller: Caller, job_id: str, reason: str) -
         if not any(_same(given, before) for before in await tx.overrides_of(job_id)):
             await tx.put_override(given)
             await tx.append_audit([_audit(given, "job.override", caller, reason, mine)])
-            after = await keep_judgement(farm, tx, job, file, found, caller.name)
+            after = await keep_judgement(farm, tx, job, Content(file, found, job.estimated_seconds), caller.name)
             await tx.append_events([job_event(after, caller.name, "override_given")])
             job = after
         return await _view(farm, tx, job)
@@ -118,7 +120,7 @@ async def revoke_override(farm: Farm, caller: Caller, job_id: str, override_id: 
         if given.revoked_at is None:
             await tx.put_override(replace(given, revoked_at=tx.now, revoked_by=caller.name))
             await tx.append_audit([_audit(given, "job.override_revoked", caller, reason, [])])
-            after = await keep_judgement(farm, tx, job, file, found, caller.name)
+            after = await keep_judgement(farm, tx, job, Content(file, found, job.estimated_seconds), caller.name)
             await tx.append_events([job_event(after, caller.name, "override_revoked")])
             if after.requirements.file.waits_for:
                 touched.extend(await _take_back(tx, job_id, Wish(caller.name, "an override was taken back")))
@@ -150,7 +152,7 @@ async def _locked(farm: Farm, tx: Writing, job_id: str) -> tuple[Job, Artifact, 
         raise IllegalState(f"the job is {job.state}")
     if job.needs_slicing or farm.safety is None:
         raise IllegalState("its model is sliced for each printer: there is nothing to allow")
-    file = await tx.artifact(job.artifact_sha256)
+    file = await tx.artifact(job.checked_sha256)
     if file is None or file.inspection is None or not is_current(file.inspection):
         raise IllegalState("its file is being checked: ask again when it was")
     return job, file, file.inspection

@@ -434,8 +434,10 @@ class Incoming(Protocol):
         """After the last write."""
         ...
 
-    async def examine(self, kind: Kind) -> None:
-        """Reads a model whole, after the last write. Raises printfarm_files.Refused if it is broken."""
+    async def examine(self, kind: Kind) -> tuple[int, ...] | None:
+        """Reads a model whole, or goes through the packing of packed G-code, after the last write.
+
+        Returns the plates of a sliced 3MF, as far as they could be told. Raises printfarm_files.Refused if it is broken."""
         ...
 
     async def keep(self) -> None:
@@ -474,8 +476,8 @@ class Blobs(Inspecting, Protocol):
         """Reads the whole part. Raises FileNotFoundError if there is none."""
         ...
 
-    async def examine_part(self, upload_id: str, kind: Kind) -> None:
-        """Reads the part whole, as a model. Raises printfarm_files.Refused if it is broken."""
+    async def examine_part(self, upload_id: str, kind: Kind) -> tuple[int, ...] | None:
+        """As ``Incoming.examine``."""
         ...
 
     async def receive_kept(self, sha256: str) -> Received | None:

@@ -1,5 +1,6 @@
 """The part of the database's port that the safety check of print files needs."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from printfarm_files import Kind
@@ -35,10 +36,40 @@ class SafetyWriting(Protocol):
         ...
 
 
+class Text(Protocol):
+    """Plain G-code that was unpacked: invisible until kept."""
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def inspection(self) -> Inspection:
+        """What the safety check finds in it, with the slicer's word on what it was sliced for."""
+        ...
+
+    @property
+    def estimated_seconds(self) -> float | None:
+        """The slicer's word on one run."""
+        ...
+
+    async def keep(self) -> None:
+        """As ``Incoming.keep``."""
+        ...
+
+
 class Inspecting(Protocol):
     """What looks at stored files."""
 
     async def inspect(self, sha256: str, kind: Kind) -> Inspection:
         """What the safety check finds in a whole artifact, in a process of its own with limits; a file for which they do not
         suffice is refused. Raises NotRead, FileNotFoundError."""
+        ...
+
+    def unpacked(self, sha256: str, kind: Kind, plate: int) -> AbstractAsyncContextManager[Text]:
+        """The G-code of a whole packed artifact as plain text, unpacked and looked at as by ``inspect``; ``plate`` 0 is its
+        only one. Gone at the end unless kept. Raises printfarm_files.Refused where it cannot be unpacked; NotRead, StorageFull,
+        FileNotFoundError."""
         ...

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from printfarm_files import Kind
+
 from ..domain.errors import Invalid, RuleError
 from ..domain.events import DomainEvent
 from ..domain.file_asks import FileAsks
@@ -11,14 +13,17 @@ from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORIT
 from ..domain.safety_policy import Policy, judged
 from ..domain.setup import Catalogue
 from ..domain.slice import job_event
+from .content import Content, known_content
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
 from .ports import AlreadyExists, Reading, Remembered, Writing
-from .safety import is_current, refuse_unsafe
+from .safety import refuse_unsafe
 from .workshop import WORKER_KNOWN_US
 
 DEFAULT_RETRIES = 3
 LONGEST_WORD = 100
+MOST_PLATE = 9_999
+_MOST_TOLD = 20
 MODEL_KINDS = frozenset({"stl", "3mf"})
 # Copies that a slicer is asked to put on one plate.
 MOST_SLICED_PARTS = 100
@@ -40,6 +45,8 @@ class JobOrder:
     digest: str
     # The quality profile that a model is sliced with; empty for the default one.
     profile: str = ""
+    # Of a sliced 3MF; 0 stands for its only one.
+    plate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ def check_order(order: JobOrder) -> None:
         ("quantity", 1 <= order.quantity <= MAX_QUANTITY, f"must be 1 to {MAX_QUANTITY}"),
         ("parts_per_plate", 1 <= order.parts_per_plate <= MAX_PARTS_PER_PLATE, f"must be 1 to {MAX_PARTS_PER_PLATE}"),
         ("priority", order.priority in PRIORITY_RANGE, "must be -100 to 100"),
+        ("plate", 0 <= order.plate <= MOST_PLATE, f"must be 1 to {MOST_PLATE}"),
         ("max_retries", 0 <= order.max_retries <= MAX_RETRIES, f"must be 0 to {MAX_RETRIES}"),
         ("idempotency_key", len(order.idempotency_key) <= 255, "must be at most 255 characters"),
     )
@@ -174,21 +182,55 @@ async def _answer(
         return await _repeat(tx, order, before, made)
     artifact = files[order.artifact_sha256] or await _no_artifact(tx, order.artifact_sha256)
     await check_slicing(tx, order, artifact)
-    refuse_unsafe(farm, artifact.inspection)
-    job = made[asked.job_id] = job_of(order, artifact, asked.job_id, asked.client, tx.now, farm.safety)
+    plate = plate_of(order, artifact)
+    content = None if artifact.kind in MODEL_KINDS else await _held_content(tx, artifact, plate)
+    refuse_unsafe(farm, content.found if content else None)
+    job = made[asked.job_id] = job_of(order, artifact, asked.job_id, asked.client, tx.now, farm.safety, content)
     if order.idempotency_key:
         known[asked.key] = Remembered(order.digest, asked.job_id)
     return Receipt(job, artifact, repeated=False)
 
 
+async def _held_content(tx: Writing, artifact: Artifact, plate: int) -> Content | None:
+    """What is known of what would be printed; a text that was unpacked before stays for as long as this transaction."""
+    content = await known_content(tx, artifact, plate)
+    if content is None or content.text.sha256 == artifact.sha256:
+        return content
+    return content if await tx.hold_artifact(content.text.sha256) is not None else None
+
+
+def plate_of(order: JobOrder, artifact: Artifact) -> int:
+    """Which plate of a sliced 3MF is printed; 0 for other files, and where the plates are not known. Raises Invalid."""
+    if artifact.kind != Kind.GCODE_3MF:
+        if order.plate:
+            raise Invalid("plate", "is for sliced 3MF files (.gcode.3mf): leave it out")
+        return 0
+    plates = artifact.plates
+    if plates is None:
+        return order.plate
+    told = ", ".join(map(str, plates[:_MOST_TOLD]))
+    if not order.plate and len(plates) > 1:
+        raise Invalid("plate", f"must say which plate to print: the file has {told}")
+    if order.plate and order.plate not in plates:
+        raise Invalid("plate", f"the file has no plate {order.plate}; it has {told}")
+    return order.plate or plates[0]
+
+
 def job_of(
-    order: JobOrder, artifact: Artifact, job_id: str, client: str, now: int, policy: Policy | None = None
+    order: JobOrder,
+    artifact: Artifact,
+    job_id: str,
+    client: str,
+    now: int,
+    policy: Policy | None = None,
+    content: Content | None = None,
 ) -> Job:
-    """The job as it is accepted now. One whose file nobody has looked at yet is preparing until somebody has."""
-    is_model = artifact.kind in MODEL_KINDS
-    found = artifact.inspection if is_current(artifact.inspection) else None
-    is_ready = not is_model and (policy is None or found is not None)
-    asks = judged(found, policy) if found and policy and not is_model else FileAsks()
+    """The job as it is accepted now. One whose file nobody has looked at, or unpacked, yet is preparing until somebody has.
+
+    ``content``: what is known of what would be printed. Raises Invalid for a wrong plate."""
+    is_model, is_packed = artifact.kind in MODEL_KINDS, Kind(artifact.kind).is_packed
+    is_ready = not is_model and (content is not None or (policy is None and not is_packed))
+    asks = judged(content.found, policy) if content and policy else FileAsks()
     return Job(
         job_id=job_id,
         name=order.name,
@@ -200,13 +242,16 @@ def job_of(
         due_at=order.due_at,
         requirements=replace(order.requirements, file=asks),
         max_retries=order.max_retries,
-        estimated_seconds=artifact.estimated_seconds,
+        estimated_seconds=content.estimated_seconds if content else artifact.estimated_seconds,
         created_at=now,
         updated_at=now,
         state=JobState.QUEUED if is_ready else JobState.PREPARING,
         needs_slicing=is_model,
         profile=order.profile,
         prepared=is_ready,
+        packed_kind=artifact.kind if is_packed else "",
+        plate=plate_of(order, artifact),
+        gcode_sha256=content.text.sha256 if content and is_packed else "",
     )
 
 

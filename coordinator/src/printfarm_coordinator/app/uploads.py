@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from printfarm_files import Kind
-from printfarm_files.safety import Inspection
-
 from ..domain.errors import Invalid, RuleError
 from .artifacts import (
     LARGEST_FILE_BYTES,
-    check_model,
+    Seen,
+    check_inside,
     check_print_file,
     check_received,
     check_sha256,
@@ -167,35 +165,33 @@ async def finish_upload(farm: Farm, uploads: Uploads, upload_id: str) -> UploadV
             view = await view_upload(farm, upload_id)
             if view.artifact is not None:
                 return view
-            received, kind, found, keep = await _whole(farm, view)
-            await kept(farm, received, view.upload.display_name, kind, keep, found)
+            received, seen, keep = await _whole(farm, view)
+            await kept(farm, received, view.upload.display_name, seen, keep)
             await _mark(farm, view.upload)
             await farm.blobs.drop_part(upload_id)
             return await view_upload(farm, upload_id)
 
 
-async def _whole(
-    farm: Farm, view: UploadView
-) -> tuple[Received, Kind, Inspection | None, Callable[[], Awaitable[None]]]:
-    """The bytes, what they claim to be, what is in a small print file, and what keeps them under their digest."""
+async def _whole(farm: Farm, view: UploadView) -> tuple[Received, Seen, Callable[[], Awaitable[None]]]:
+    """The bytes, what was seen of them, and what keeps them under their digest."""
     upload = view.upload
     if view.offset == 0 and (stored := await farm.blobs.receive_kept(upload.sha256)):
         # The same bytes were stored before: they are there, whole, unless they are being deleted.
         kind = check_received(stored, upload.sha256)
-        return stored, kind, await check_print_file(farm, stored, kind), _nothing
+        return stored, Seen(kind, await check_print_file(farm, stored, kind)), _nothing
     if view.offset != upload.size_bytes:
         why = f"{view.offset} of {upload.size_bytes} bytes are there"
         raise RuleError("OFFSET_MISMATCH", why, offset=str(view.offset))
     received = await farm.blobs.receive_part(upload.upload_id)
     try:
         kind = check_received(received, upload.sha256)
-        await check_model(farm, upload.sha256, kind, partial(farm.blobs.examine_part, upload.upload_id))
+        plates = await check_inside(farm, upload.sha256, kind, partial(farm.blobs.examine_part, upload.upload_id))
         found = await check_print_file(farm, received, kind)
     except RuleError:
         # Its bytes can never become right: the client begins at 0 again.
         await farm.blobs.drop_part(upload.upload_id)
         raise
-    return received, kind, found, partial(farm.blobs.keep_part, upload.upload_id, upload.sha256)
+    return received, Seen(kind, found, plates), partial(farm.blobs.keep_part, upload.upload_id, upload.sha256)
 
 
 async def _nothing() -> None:

@@ -22,6 +22,8 @@ class Abilities:
     # What its agent lets a file ask at most, of hotend, bed and chamber; and the lowest corner of its volume.
     most_celsius: tuple[float, float, float] | None = None
     origin_mm: tuple[float, float, float] | None = None
+    # Packed G-code that it takes as it is, beside plain text: "bgcode", "gcode.3mf".
+    file_kinds: tuple[str, ...] = ()
     # The kind of firmware behind its driver, as the safety check of files knows them.
     dialect: str = "any"
 

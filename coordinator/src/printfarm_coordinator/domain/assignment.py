@@ -88,8 +88,12 @@ def choose(
 def kind_of(job: Job, picky: Collection[str] = ()) -> Hashable:
     """What two jobs share that the same printers can take: what they require, and a file that suits only some of them."""
     if not job.needs_slicing:
-        return (job.requirements, job.artifact_sha256) if job.artifact_sha256 in picky else job.requirements
+        return (job.requirements, job.artifact_sha256, job.plate) if _is_picky(job, picky) else job.requirements
     return job.requirements, job.artifact_sha256, job.profile, job.parts_per_plate, job.created_at
+
+
+def _is_picky(job: Job, picky: Collection[str]) -> bool:
+    return any(sha256 in picky for sha256 in job.printable_sha256s)
 
 
 def _queues(
@@ -117,7 +121,7 @@ def _files(
     found: dict[Hashable, list[str]] = {}
     for job in jobs:
         kind, those = kind_of(job, picky), able[job.requirements]
-        suits_all = not job.needs_slicing and job.artifact_sha256 not in picky
+        suits_all = not job.needs_slicing and not _is_picky(job, picky)
         if kind not in found:
             found[kind] = [p for p in those if suits_all or isinstance(fit(job, by_id[p]), PrintFile)]
     return found

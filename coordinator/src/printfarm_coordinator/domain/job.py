@@ -85,7 +85,22 @@ class Job:
     profile: str = ""
     # A print file is there: its own, or the first that its model was sliced to.
     prepared: bool = True
+    # How its G-code is packed, which plate of it is printed, and the digest of that G-code as plain text once it is unpacked.
+    # Empty for plain G-code and models.
+    packed_kind: str = ""
+    plate: int = 0
+    gcode_sha256: str = ""
     version: int = 1
+
+    @property
+    def checked_sha256(self) -> str:
+        """The file that the safety check reads: plain text. Empty while it is being unpacked."""
+        return self.gcode_sha256 if self.packed_kind else self.artifact_sha256
+
+    @property
+    def printable_sha256s(self) -> tuple[str, ...]:
+        """What printers may get for it, if it needs no slicing."""
+        return (self.artifact_sha256, self.gcode_sha256) if self.gcode_sha256 else (self.artifact_sha256,)
 
 
 def parts_owed(job: Job) -> int:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from .assignment import Candidate, is_open, plates_owed
 from .job import Job
-from .print_file import PrintFile
+from .print_file import PrintFile, own_file
 from .printer import Obstacle, Printer, mismatches
 from .refusals import Refusals
 from .setup import Catalogue, Setup
@@ -61,7 +61,7 @@ class Workshop:
         if not job.needs_slicing and not is_judged(job, self._rules):
             return Obstacle("checking", "its file is being checked before any printer gets it")
         if not job.needs_slicing:
-            return PrintFile(job.artifact_sha256, job.estimated_seconds)
+            return own_file(job, printer)
         setup = self.setup_for(job, printer)
         if isinstance(setup, Obstacle):
             return setup

@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from printfarm.agent.v1 import agent_service_pb2 as pb
 from printfarm.model.v1 import printer_pb2, telemetry_pb2
+from printfarm_files import Kind
 from printfarm_rpc.errors import invalid
 from printfarm_rpc.identity import is_name
 
@@ -129,6 +130,7 @@ def abilities(said: printer_pb2.Abilities) -> Abilities:
         fragile=said.fragile,
         most_celsius=_most(said.limits) if said.HasField("limits") else None,
         origin_mm=_origin(said.limits) if said.HasField("limits") else None,
+        file_kinds=tuple(kind.value for kind in Kind if kind.is_packed and kind.value in said.file_kinds),
     )
 
 
@@ -222,4 +224,7 @@ def _assigned_run(wanted: DesiredRun) -> pb.AssignedRun:
         estimated_duration=duration(estimate) if estimate else None,
         bed_token=wanted.bed_token,
         may_have_started=wanted.may_have_started,
+        packed_kind=wanted.file.packed_kind,
+        plate=wanted.file.plate,
+        gcode_sha256=wanted.file.gcode_sha256 if wanted.file.packed_kind else "",
     )

@@ -164,6 +164,8 @@ def job(
         profile=found.profile,
         slicings=map(slicing, slicings),
         cost=cost_convert.job_cost(cost) if cost else None,
+        plate=found.plate,
+        gcode_sha256=found.gcode_sha256,
     )
 
 
@@ -254,6 +256,7 @@ def abilities(has: Abilities) -> printer_pb2.Abilities:
         prints_autonomously=has.prints_autonomously,
         has_camera=has.has_camera,
         fragile=has.fragile,
+        file_kinds=has.file_kinds,
     )
     if has.most_celsius is not None:
         made.limits.hotend_celsius, made.limits.bed_celsius, made.limits.chamber_celsius = has.most_celsius

@@ -11,7 +11,7 @@ FACTS_STATES = {state: getattr(file_facts_pb2, f"FACTS_STATE_{state.name}") for 
 _SAME = (
     *("slicer", "slicer_version", "printer_model", "gcode_flavor", "estimated_seconds", "tool_changes", "layer_count"),
     *("layer_height_mm", "first_layer_height_mm", "bed_celsius", "first_layer_bed_celsius", "chamber_celsius"),
-    *("objects", "needs_person", "triangles", "volume_mm3"),
+    *("objects", "needs_person", "triangles", "volume_mm3", "plates"),
 )
 _OF_TOOL = (
     *("index", "filament_type", "filament_name", "colour", "length_mm", "volume_mm3", "weight_g", "cost", "nozzle_mm"),

@@ -156,6 +156,7 @@ def _asked(request: pb.EstimateJobRequest) -> JobOrder:
         idempotency_key="",
         digest="",
         profile=request.profile,
+        plate=request.plate,
     )
 
 
@@ -172,6 +173,7 @@ def _order(request: pb.CreateJobRequest) -> JobOrder:
         idempotency_key=request.idempotency_key,
         digest=_digest(request).hex(),
         profile=request.profile,
+        plate=request.plate,
     )
 
 

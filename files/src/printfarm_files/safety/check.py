@@ -1,5 +1,6 @@
 """A file, or a line of one that is streamed, against the limits of the printer that would run it."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,17 +30,29 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def check_file(path: Path, limits: Limits, dialect: Dialect = Dialect.ANY, *, plate: int | None = None) -> str:
+def check_file(
+    path: Path, limits: Limits, dialect: Dialect = Dialect.ANY, *, plate: int | None = None, sha256: str = ""
+) -> str:
     """Why the file must not run here, with the line's number; empty if it may. Binary and zipped G-code are unpacked for it.
 
-    What only needs an override is left to those who may give one. Raises OSError."""
+    ``sha256``: what the G-code must have, if it is given: whoever unpacked it before saw the same. What only needs an override is
+    left to those who may give one. Raises OSError."""
+    digest = hashlib.sha256()
     try:
-        for finding in _findings(lines_of(pieces_of(path, plate=plate)), GcodeCheck(limits, dialect)):
+        for finding in _findings(lines_of(_hashed(pieces_of(path, plate=plate), digest)), GcodeCheck(limits, dialect)):
             if finding.severity is Severity.REFUSE:
                 return str(finding)
     except Refused as error:
         return error.reason
+    if sha256 and digest.hexdigest() != sha256:
+        return "the G-code within is another than the farm has checked"
     return ""
+
+
+def _hashed(pieces: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 def check_gcode(

@@ -45,7 +45,7 @@ _RECEIVE: dict[str, Any] = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "G-code, STL or 3MF, at most 32 MiB",
+                            "description": "G-code (plain, .bgcode, .gcode.3mf), STL or 3MF, at most 32 MiB",
                         },
                         "job": {"$ref": "#/components/schemas/JobFields"},
                     },
@@ -98,7 +98,9 @@ async def job_status(request: Request, job_id: str) -> Response:
 async def receive_job(request: Request) -> Response:
     """Multipart with the parts `file` and `job` (JSON), or JSON with `artifact_sha256` of a file uploaded before.
 
-    A model (STL, 3MF) is sliced for the printers that take the job, with the quality `profile` it names or the default one.
+    Packed G-code (.bgcode, .gcode.3mf) goes as it is to printers that take it, and unpacked to others; `plate` says which plate
+    of a sliced 3MF is printed. A model (STL, 3MF) is sliced for the printers that take the job, with the quality `profile` it
+    names or the default one.
     When it answers 202, the job is durable. Follow it at `Location`.
     """
     control, who = request.app.state.control, request.state.principal
@@ -143,6 +145,7 @@ async def estimate_job(order: schemas.EstimateOrder, control: Control, who: Who)
         parts_per_plate=order.parts_per_plate,
         requirements=requirements(order.requirements),
         profile=order.profile or "",
+        plate=order.plate or 0,
     )
     return answer(views.estimate(await control.call(control.jobs.EstimateJob, request, who)))
 
@@ -173,6 +176,7 @@ async def _create(control: ControlClient, who: Principal, fields: schemas.JobFie
         requirements=requirements(fields.requirements),
         max_retries=fields.max_retries,
         profile=fields.profile or "",
+        plate=fields.plate or 0,
     )
     request.request_digest = hashlib.sha256(_without_key(request)).digest()
     made = await control.call(control.jobs.CreateJob, request, who)

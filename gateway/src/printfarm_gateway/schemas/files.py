@@ -49,6 +49,7 @@ _FACTS: JsonDict = {
     "triangles": None,
     "volume_mm3": None,
     "watertight": None,
+    "plates": [],
     "warnings": [],
     "read_at": "2026-11-23T08:00:01Z",
 }
@@ -163,6 +164,8 @@ class FileFacts(BaseModel):
     triangles: int | None
     volume_mm3: float | None
     watertight: bool | None
+    # Of a sliced 3MF: the plates that hold G-code. With several, the facts of each stand with the file it is unpacked to.
+    plates: list[int]
     warnings: list[FileWarning]
     read_at: datetime | None
 

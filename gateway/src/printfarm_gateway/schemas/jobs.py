@@ -25,6 +25,7 @@ from .runs import RUN_EXAMPLE, Run
 
 JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
 SlicingState = Literal["queued", "running", "done", "failed"]
+Plate = Annotated[StrictInt, Field(ge=1, le=9_999)]
 _JOB_EXAMPLE: JsonDict = {
     "name": "bracket",
     "quantity": 10,
@@ -71,6 +72,8 @@ _SEEN_EXAMPLE: JsonDict = {
     "profile": None,
     "slicings": [],
     "cost": SO_FAR_EXAMPLE,
+    "plate": None,
+    "gcode_sha256": None,
 }
 
 
@@ -110,6 +113,8 @@ class JobFields(Strict):
     max_retries: Annotated[StrictInt, Field(ge=0, le=1_000)] = 3
     # For a model: the quality profile to slice it with; left out, the default one.
     profile: ProfileName | None = None
+    # For a sliced 3MF (.gcode.3mf): the plate to print, from 1. May be left out where it has but one.
+    plate: Plate | None = None
 
 
 class JobOrder(JobFields):
@@ -132,6 +137,7 @@ class EstimateOrder(Strict):
     parts_per_plate: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
     requirements: Annotated[Requirements, Field(default_factory=Requirements)]
     profile: ProfileName | None = None
+    plate: Plate | None = None
 
 
 class JobChange(Strict):
@@ -212,6 +218,11 @@ class Job(BaseModel):
     slicings: list[Slicing]
     # Null if the farm reckons no cost.
     cost: CostSoFar | None
+    # Of a sliced 3MF: the plate that is printed.
+    plate: int | None
+    # Of packed G-code (.bgcode, .gcode.3mf): the G-code within as a file of its own, once it is unpacked. It is what the safety
+    # check reads, and what printers get that take no such packing.
+    gcode_sha256: str | None
 
 
 class WaitingReason(BaseModel):

@@ -115,6 +115,8 @@ class Abilities(BaseModel):
     prints_autonomously: bool
     has_camera: bool
     fragile: bool
+    # Packed G-code that it takes as it is: `bgcode`, `gcode.3mf`. Plain G-code is taken by every printer.
+    file_kinds: list[str]
 
 
 class Printer(BaseModel):
@@ -142,6 +144,7 @@ class Printer(BaseModel):
                 "prints_autonomously": True,
                 "has_camera": False,
                 "fragile": False,
+                "file_kinds": [],
             },
             "bed": {"state": "occupied", "run_id": EXAMPLE_ID, "actor": "host-1", "updated_at": "2026-11-23T08:00:09Z"},
             "gates": {

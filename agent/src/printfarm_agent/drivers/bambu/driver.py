@@ -75,6 +75,7 @@ class BambuDriver:
         # A start whose outcome is not known.
         self._unsure: Job | None = None
         self._packages: dict[str, Package] = {}
+        self._plates: dict[str, int] = {}
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
         async with self._lock:
@@ -89,7 +90,7 @@ class BambuDriver:
             material=tray.material if tray else None,
             colour=f"#{tray.colour}" if tray and tray.colour else None,
         )
-        return machine, Capabilities(can_pause=True, prints_autonomously=True)
+        return machine, Capabilities(can_pause=True, prints_autonomously=True, file_kinds=("gcode.3mf",))
 
     def _wanted_tray(self, report: Report) -> int | None:
         return self._settings.tray if self._settings.tray != commands.UNUSED else report.tray_now
@@ -171,12 +172,15 @@ class BambuDriver:
 
     # -- files
 
+    def choose_plate(self, name: str, plate: int) -> None:
+        self._plates = {name: plate}
+
     async def put_file(self, path: Path, name: str, sent: Sent) -> None:
         stored = commands.stored_name(name)
         size = (await asyncio.to_thread(path.stat)).st_size
         async with self._lock:
             with _temporary() as target:
-                package = await asyncio.to_thread(_packed, path, target)
+                package = await asyncio.to_thread(_packed, path, target, self._plates.get(name, 0))
                 self._packages = {name: package}
                 deadline = max(_LEAST_UPLOAD_SECONDS, package.size / _SLOWEST_UPLOAD)
 
@@ -193,7 +197,7 @@ class BambuDriver:
         if name not in self._packages:
             # Brought by an earlier process: the same file gives the same package.
             with _temporary() as target:
-                self._packages = {name: await asyncio.to_thread(_packed, path, target)}
+                self._packages = {name: await asyncio.to_thread(_packed, path, target, self._plates.get(name, 0))}
         return self._packages[name]
 
     # -- the print
@@ -347,9 +351,9 @@ def _check_echo(echo: dict[str, Any]) -> None:
         raise Refused(NO_CONTROL if "verify" in reason.lower() else reason or "the printer refused the command")
 
 
-def _packed(path: Path, target: Path) -> Package:
+def _packed(path: Path, target: Path, plate: int) -> Package:
     try:
-        return pack(path, target)
+        return pack(path, target, plate)
     except OSError as error:
         raise Refused(f"the file cannot be packed: {error.strerror}") from error
 

@@ -51,12 +51,14 @@ class Package:
     filament_count: int = 1
 
 
-def pack(source: Path, target: Path) -> Package:
-    """What is sent for ``source``; ``target`` is written if it has to be made. Slow: for a thread. Raises Refused, OSError."""
+def pack(source: Path, target: Path, plate: int = 0) -> Package:
+    """What is sent for ``source``; ``target`` is written if it has to be made. ``plate`` of a sliced 3MF; 0 is its only one.
+
+    Slow: for a thread. Raises Refused, OSError."""
     with source.open("rb") as file:
         is_zip = file.read(4) == _ZIP
     if is_zip:
-        return _checked(source)
+        return _checked(source, plate)
     _wrap(source, target)
     return Package(target, target.stat().st_size, _digest(target), "Metadata/plate_1.gcode")
 
@@ -79,7 +81,7 @@ def _write(made: zipfile.ZipFile, name: str, text: str) -> None:
     made.writestr(zipfile.ZipInfo(name, _WHEN), text)
 
 
-def _checked(source: Path) -> Package:
+def _checked(source: Path, plate: int) -> Package:
     try:
         with zipfile.ZipFile(source) as given:
             if len(given.infolist()) > _MOST_ENTRIES:
@@ -87,13 +89,16 @@ def _checked(source: Path) -> Package:
             plates = [name for name in given.namelist() if _PLATE.fullmatch(name) and given.getinfo(name).file_size]
             if not plates:
                 raise Refused("the 3MF is a project without a sliced plate: slice it first")
-            if len(plates) > 1:
-                raise Refused(f"the 3MF has {len(plates)} plates: each is a job of its own")
-            _check_md5(given, plates[0])
-            filaments, count = _filaments(given)
+            if len(plates) > 1 and not plate:
+                raise Refused(f"the 3MF has {len(plates)} plates, and nobody says which is to be printed")
+            chosen = f"Metadata/plate_{plate}.gcode" if plate else plates[0]
+            if chosen not in plates:
+                raise Refused(f"the 3MF has no plate {plate} with G-code")
+            _check_md5(given, chosen)
+            filaments, count = _filaments(given, chosen)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise Refused("the 3MF is damaged") from error
-    return Package(source, source.stat().st_size, _digest(source), plates[0], filaments, count)
+    return Package(source, source.stat().st_size, _digest(source), chosen, filaments, count)
 
 
 def _check_md5(given: zipfile.ZipFile, plate: str) -> None:
@@ -110,7 +115,7 @@ def _check_md5(given: zipfile.ZipFile, plate: str) -> None:
             raise Refused("the 3MF is damaged: the plate has another MD5 than it says")
 
 
-def _filaments(given: zipfile.ZipFile) -> tuple[tuple[Filament, ...], int]:
+def _filaments(given: zipfile.ZipFile, plate: str) -> tuple[tuple[Filament, ...], int]:
     """Of ``slice_info.config``: ids are places from 1 among the project's filaments, of which a plate may use a few."""
     name = "Metadata/slice_info.config"
     if name not in given.namelist():
@@ -120,16 +125,29 @@ def _filaments(given: zipfile.ZipFile) -> tuple[tuple[Filament, ...], int]:
     if len(raw) > _LONGEST_FACTS or b"<!" in raw.replace(b"<!--", b""):
         raise Refused("the 3MF's slice_info is too long, or defines entities")
     try:
-        rows = ET.fromstring(raw).iter("filament")
+        told = ET.fromstring(raw)
     except ET.ParseError as error:
         raise Refused("the 3MF's slice_info is no XML") from error
+    count = max((each.place for each in _rows(told)), default=0) + 1
+    match = _PLATE.fullmatch(plate)
+    number_of_plate = match[1] if match else ""
+    mine = next((each for each in told.iter("plate") if _number(each) == number_of_plate), told)
+    return tuple(_rows(mine)), count
+
+
+def _number(plate: ET.Element) -> str:
+    """It stands in a ``metadata``, not in an attribute."""
+    return next((row.get("value", "") for row in plate.iter("metadata") if row.get("key") == "index"), "")
+
+
+def _rows(told: ET.Element) -> list[Filament]:
     found = []
-    for row in rows:
+    for row in told.iter("filament"):
         number = row.get("id", "")
         if number.isdecimal() and 1 <= int(number) <= 64:
             colour = row.get("color", "").lstrip("#")[:6].upper()
             found.append(Filament(int(number) - 1, row.get("type", "")[:32], colour))
-    return tuple(found), max((each.place for each in found), default=0) + 1
+    return found
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from printfarm_files import heatshrink
+
 from ...driver import (
     BadReply,
     Capabilities,
@@ -72,6 +74,9 @@ class PrusaLinkDriver:
         if not server.takes_uploads:
             raise BadReply("the printer's firmware takes no uploads by PUT: update it to 5.1 or newer")
         machine, can = protocol.identity(server, info)
+        if not heatshrink.is_installed():
+            # What this host cannot look into it does not send: the farm gives it the text within.
+            can = replace(can, file_kinds=())
         if self._serial_number and machine.serial_number != self._serial_number:
             raise BadReply(f"the printer at this address is {machine.serial_number or 'nameless'}, another than before")
         self._server, self._serial_number = server, machine.serial_number

@@ -11,8 +11,9 @@ from .. import reading
 
 # Longer names are cut on the way to the file system of some firmware.
 LONGEST_NAME = 40
-_FARM_NAME = re.compile(r"pf-([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})\.gcode")
-_SHORT_NAME = re.compile(r"pf([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})\.gcode")
+BINARY = "bgcode"
+_FARM_NAME = re.compile(r"pf-([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})\.(b?gcode)")
+_SHORT_NAME = re.compile(r"pf?([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})\.(b?gcode)")
 
 
 class Dialect(StrEnum):
@@ -88,7 +89,9 @@ class Storage:
 def short_name(name: str) -> str:
     """The name of a file of ours on the printer. A run's id keeps all its digits: the printer's word leads back to it."""
     if found := _FARM_NAME.fullmatch(name):
-        return f"pf{''.join(found.groups())}.gcode"
+        *digits, suffix = found.groups()
+        # 40 characters either way.
+        return f"{'p' if suffix == BINARY else 'pf'}{''.join(digits)}.{suffix}"
     if len(name) <= LONGEST_NAME:
         return name
     return f"pf{hashlib.sha256(name.encode()).hexdigest()[:32]}.gcode"
@@ -97,7 +100,10 @@ def short_name(name: str) -> str:
 def long_name(name: str) -> str:
     """The agent's name of a file on the printer, as far as it can be told from there."""
     found = _SHORT_NAME.fullmatch(name)
-    return f"pf-{'-'.join(found.groups())}.gcode" if found else name
+    if not found:
+        return name
+    *digits, suffix = found.groups()
+    return f"pf-{'-'.join(digits)}.{suffix}"
 
 
 def server(said: Any) -> Server:
@@ -129,9 +135,14 @@ def identity(server: Server, said: Any) -> tuple[MachineIdentity, Capabilities]:
         serial_number=reading.text(info.get("serial"), 64),
         nozzle_diameter_mm=nozzle if nozzle is not None else server.nozzle_diameter_mm,
     )
-    # No G-code and no temperatures can be sent: heaters are the printer's own business. The Pi shows an end for 11 s only.
+    # No G-code and no temperatures can be sent: heaters are the printer's own business. The Pi shows an end for 11 s only, and
+    # its printers know no binary G-code; Buddy reads it since it takes uploads by PUT.
     return machine, Capabilities(
-        can_pause=True, prints_autonomously=True, can_cool_down=False, remembers_ending=is_buddy
+        can_pause=True,
+        prints_autonomously=True,
+        can_cool_down=False,
+        remembers_ending=is_buddy,
+        file_kinds=(BINARY,) if is_buddy else (),
     )
 
 

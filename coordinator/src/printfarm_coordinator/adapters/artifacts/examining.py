@@ -1,4 +1,5 @@
-"""Models are read whole in a process of its own: neither the event loop nor the coordinator's memory pays for them."""
+"""Models are read whole, and packed G-code is looked into, in a process of its own: neither the event loop nor the
+coordinator's memory pays for them."""
 
 import asyncio
 import json
@@ -16,26 +17,29 @@ AT_ONCE = 2
 
 
 class Examiner:
-    """At most ``AT_ONCE`` models at a time, each bounded in time and memory."""
+    """At most ``AT_ONCE`` files at a time, each bounded in time and memory."""
 
     def __init__(self, seconds: float = MOST_SECONDS, memory_bytes: int = MOST_BYTES) -> None:
         self._seconds = seconds
         self._memory_bytes = memory_bytes
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def examine(self, path: Path, kind: Kind) -> None:
-        """Raises Refused for a broken model. One that the limits do not suffice for is left to the slicing worker,
-        which reads it again before a slicer does: a busy coordinator refuses nobody's file."""
+    async def examine(self, path: Path, kind: Kind) -> tuple[int, ...] | None:
+        """The plates of a sliced 3MF. Raises Refused for a broken file. One that the limits do not suffice for is left to
+        whoever reads it again, before a slicer or a printer does: a busy coordinator refuses nobody's file."""
         try:
             async with asyncio.timeout(self._seconds), self._turn:
                 status, printed = await self._run(path, kind)
         except TimeoutError:
-            _LOG.warning("a model was not examined in time", kind=kind.value, seconds=self._seconds)
-            return
+            _LOG.warning("a file was not examined in time", kind=kind.value, seconds=self._seconds)
+            return None
         if status:
-            _LOG.warning("a model could not be examined", kind=kind.value, status=status)
-        elif reason := json.loads(printed)["refused"]:
+            _LOG.warning("a file could not be examined", kind=kind.value, status=status)
+            return None
+        told = json.loads(printed)
+        if reason := told["refused"]:
             raise Refused(reason)
+        return tuple(told["plates"]) if "plates" in told else None
 
     async def _run(self, path: Path, kind: Kind) -> tuple[int, bytes]:
         # Rounded up: the clock on the wall ends it first.

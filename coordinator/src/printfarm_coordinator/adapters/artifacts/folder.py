@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,7 @@ from printfarm_rpc.durability import end_process
 from printfarm_rpc.failpoints import failpoint
 
 from ...app.ports import Incoming, Opened, Received, StorageFull
+from ...app.safety_ports import Text
 from .examining import Examiner
 from .pictures import Pictures
 from .reader import FileReader
@@ -135,8 +137,8 @@ class ArtifactFolder:
     async def receive_part(self, upload_id: str) -> Received:
         return await asyncio.to_thread(_received, self._part(upload_id))
 
-    async def examine_part(self, upload_id: str, kind: Kind) -> None:
-        await self.examiner.examine(self._part(upload_id), kind)
+    async def examine_part(self, upload_id: str, kind: Kind) -> tuple[int, ...] | None:
+        return await self.examiner.examine(self._part(upload_id), kind)
 
     async def read_facts(self, sha256: str, kind: Kind) -> FileFacts:
         return await self._reader.facts(self.path(sha256).absolute(), kind)
@@ -162,6 +164,21 @@ class ArtifactFolder:
 
     async def inspect(self, sha256: str, kind: Kind) -> Inspection:
         return await self._inspector.inspect(self.path(sha256).absolute(), kind)
+
+    def unpacked(self, sha256: str, kind: Kind, plate: int) -> AbstractAsyncContextManager[Text]:
+        """Unpacked aside, as a file on its way in."""
+        return self._unpacked(sha256, kind, plate)
+
+    @asynccontextmanager
+    async def _unpacked(self, sha256: str, kind: Kind, plate: int) -> AsyncGenerator["_UnpackedText"]:
+        path = self._incoming / uuid.uuid4().hex
+        try:
+            source, into = self.path(sha256).absolute(), path.absolute()
+            found, seconds = await self._inspector.unpack(source, kind, plate, into)
+            digest, size = await asyncio.to_thread(_digest, path)
+            yield _UnpackedText(self, path, digest, size, found, seconds)
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def receive_kept(self, sha256: str) -> Received | None:
         path = self.path(sha256)
@@ -237,8 +254,8 @@ class _IncomingFile:
     async def received(self) -> Received:
         return Received(self._digest.hexdigest(), self._size, self._head, self._tail, self._has_nul)
 
-    async def examine(self, kind: Kind) -> None:
-        await self._folder.examiner.examine(self._path, kind)
+    async def examine(self, kind: Kind) -> tuple[int, ...] | None:
+        return await self._folder.examiner.examine(self._path, kind)
 
     async def keep(self) -> None:
         await _guarded(self._keep)
@@ -254,6 +271,21 @@ class _IncomingFile:
         except OSError:
             _LOG.warning("an incoming file could not be closed")
         self._path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnpackedText:
+    """The ``Text`` port."""
+
+    _folder: ArtifactFolder
+    _path: Path
+    sha256: str
+    size_bytes: int
+    inspection: Inspection
+    estimated_seconds: float | None
+
+    async def keep(self) -> None:
+        await _guarded(lambda: self._folder.move(self._path, self.sha256))
 
 
 async def _guarded(work: Callable[[], T]) -> T:
@@ -347,6 +379,11 @@ def _dropped(path: Path, before: float) -> bool:
         # Kept or thrown away meanwhile.
         return False
     return True
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def _received(path: Path) -> Received:

@@ -18,7 +18,7 @@ from printfarm_files.safety import Inspection
 from printfarm_files.safety.inspection import from_json as inspection_from
 from printfarm_files.safety.inspection import unreadable
 
-from ...app.ports import NotRead
+from ...app.ports import NotRead, StorageFull
 
 _LOG = structlog.get_logger(__name__)
 CPU_SECONDS = 60
@@ -61,6 +61,13 @@ class FileReader:
         except Refused as error:
             return unreadable(error.reason)
 
+    async def unpack(self, path: Path, kind: Kind, plate: int, into: Path) -> tuple[Inspection, float | None]:
+        """Writes the G-code as text, and tells what is in it and the slicer's word on one run in seconds.
+
+        Raises Refused where it cannot be unpacked; NotRead, StorageFull, FileNotFoundError."""
+        told = await self._ask("unpack", path, kind, plate=plate, into=str(into))
+        return inspection_from(told["inspection"]), told["estimated_seconds"]
+
     async def picture(self, path: Path, kind: Kind, size: int) -> bytes:
         """A PNG. Raises Refused if there is nothing to see, or it cannot be drawn; NotRead, FileNotFoundError."""
         return base64.b64decode((await self._ask("picture", path, kind, size=size))["picture"])
@@ -70,12 +77,14 @@ class FileReader:
         async with self._turn:
             await self._end()
 
-    async def _ask(self, what: str, path: Path, kind: Kind, **more: int) -> dict[str, Any]:
+    async def _ask(self, what: str, path: Path, kind: Kind, **more: int | str) -> dict[str, Any]:
         asked = {"do": what, "path": str(path), "kind": kind.value, "cpu_seconds": self._cpu_seconds, **more}
         async with self._turn:
             answer = await self._answered(json.dumps(asked).encode() + b"\n")
         if answer.get("missing"):
             raise FileNotFoundError(path.name)
+        if answer.get("full"):
+            raise StorageFull("there is no room for what the file unpacks to")
         if reason := answer.get("refused"):
             raise Refused(reason)
         if error := answer.get("failed"):

@@ -1,7 +1,7 @@
 """Stored files and what was read from them, as rows."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from printfarm_files.facts import from_json, to_json
 from printfarm_files.safety.inspection import from_json as inspection_from
 from printfarm_files.safety.inspection import to_json as inspection_row
 
-from ...app.file_ports import Artifact, FileFilter, FileNeed
+from ...app.file_ports import Artifact, FileFilter, FileNeed, UnpackedFile
 from ...domain.file_facts import StoredFacts, materials
 from ...domain.run import ACTIVE
 from . import tables
@@ -31,6 +31,15 @@ _UNREAD = (
     .order_by(tables.artifact.c.created_at.desc())
     .limit(sa.bindparam("most"))
 )
+_UNPACKED = (
+    sa.select(tables.unpacked_file)
+    .join(tables.artifact, tables.artifact.c.sha256 == tables.unpacked_file.c.gcode_sha256)
+    .where(
+        tables.unpacked_file.c.packed_sha256 == sa.bindparam("packed"),
+        tables.unpacked_file.c.plate == sa.bindparam("plate"),
+        _HERE,
+    )
+)
 _ACTIVE_RUN = [state.value for state in ACTIVE]
 _BETWEEN = "|"
 _MOST_NEEDS = 20
@@ -44,14 +53,21 @@ def _kept(dialect: Any) -> Any:
 
 def artifact_from(row: Row) -> Artifact:
     """An artifact from its columns."""
-    found = row["inspection"]
-    return Artifact(**{**row, "inspection": found and inspection_from(found)})
+    found, plates = row["inspection"], row["plates"]
+    return Artifact(
+        **{
+            **row,
+            "inspection": found and inspection_from(found),
+            "plates": None if plates is None else tuple(plates),
+        }
+    )
 
 
 def artifact_row(artifact: Artifact) -> dict[str, Any]:
     """An artifact as columns."""
     values = {name: getattr(artifact, name) for name in _NAMES}
-    return values | {"inspection": artifact.inspection and inspection_row(artifact.inspection)}
+    plates = None if artifact.plates is None else list(artifact.plates)
+    return values | {"inspection": artifact.inspection and inspection_row(artifact.inspection), "plates": plates}
 
 
 def facts_row(found: StoredFacts) -> dict[str, Any]:
@@ -82,6 +98,10 @@ class SqlFileReading(SqlLook):
     async def artifact(self, sha256: str) -> Artifact | None:
         row = await self._hot_one(_ONE, {"key": sha256})
         return artifact_from(row) if row else None
+
+    async def unpacked(self, packed_sha256: str, plate: int) -> UnpackedFile | None:
+        row = await self._hot_one(_UNPACKED, {"packed": packed_sha256, "plate": plate})
+        return UnpackedFile(**row) if row else None
 
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
         return [artifact_from(row) for row in await self._all(_ARTIFACT.where(tables.artifact.c.sha256.in_(sha256s)))]
@@ -128,6 +148,7 @@ class SqlFileReading(SqlLook):
         asked: dict[str, list[sa.Select[Any]]] = {
             "job": [
                 open_jobs.where(job.artifact_sha256 == sha256),
+                open_jobs.where(job.gcode_sha256 == sha256),
                 open_jobs.where(job.needs_slicing, job.artifact_sha256.in_(sliced)),
             ],
             "run": [
@@ -179,6 +200,9 @@ class SqlFileWriting(SqlFileReading, SqlChange):
 
     async def put_artifact(self, artifact: Artifact) -> None:
         await self._hot_change(_kept(self._dialect), artifact_row(artifact))
+
+    async def put_unpacked(self, found: UnpackedFile) -> None:
+        await self._put(tables.unpacked_file, asdict(found))
 
     async def put_file_facts(self, found: StoredFacts) -> None:
         artifact, table = tables.artifact, tables.file_facts

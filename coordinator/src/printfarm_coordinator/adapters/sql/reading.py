@@ -54,7 +54,9 @@ def _waiting(*, picky: bool) -> sa.Select[Any]:
     # As ``domain.assignment.kind_of``: what fits is looked at once for each kind.
     kinds: list[tuple[Any, Any]] = [(job.needs_slicing, job.artifact_sha256 + job.profile)]
     if picky:
-        kinds.append((job.artifact_sha256.in_(sa.bindparam("picky", expanding=True)), job.artifact_sha256))
+        those: sa.BindParameter[Any] = sa.bindparam("picky", expanding=True)
+        own = job.artifact_sha256 + "/" + sa.cast(job.plate, sa.Text)
+        kinds.append((job.artifact_sha256.in_(those) | job.gcode_sha256.in_(those), own))
     model = sa.case(*kinds, else_="")
     kind = (sa.cast(job.requirements, sa.Text), model, job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer))
     place = sa.func.row_number().over(partition_by=kind, order_by=urgency)

@@ -48,6 +48,8 @@ artifact = sa.Table(
     _count("facts_version"),
     # What the safety check found in a print file; null before that.
     sa.Column("inspection", sa.JSON(none_as_null=True)),
+    # Of a sliced 3MF.
+    sa.Column("plates", sa.JSON(none_as_null=True)),
 )
 sa.Index(
     "ix_artifact_unread",
@@ -77,6 +79,16 @@ file_facts = sa.Table(
     _text("materials"),
 )
 
+# The same file unpacks to the same text: done once, for all jobs of it.
+unpacked_file = sa.Table(
+    "unpacked_file",
+    metadata,
+    sa.Column("packed_sha256", sa.Text, sa.ForeignKey("artifact.sha256"), primary_key=True),
+    sa.Column("plate", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("gcode_sha256", sa.Text, sa.ForeignKey("artifact.sha256"), nullable=False),
+    sa.Column("estimated_seconds", sa.Double),
+)
+
 job = sa.Table(
     "job",
     metadata,
@@ -103,6 +115,9 @@ job = sa.Table(
     _flag("needs_slicing"),
     _text("profile"),
     sa.Column("prepared", sa.Boolean, nullable=False, server_default=sa.true()),
+    _text("packed_kind"),
+    _count("plate"),
+    _text("gcode_sha256"),
     _time("created_at"),
     _time("updated_at"),
     _time("ended_at", nullable=True),

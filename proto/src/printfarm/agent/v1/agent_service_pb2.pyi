@@ -1047,6 +1047,9 @@ class AssignedRun(_message.Message):
     ESTIMATED_DURATION_FIELD_NUMBER: _builtins.int
     BED_TOKEN_FIELD_NUMBER: _builtins.int
     MAY_HAVE_STARTED_FIELD_NUMBER: _builtins.int
+    PACKED_KIND_FIELD_NUMBER: _builtins.int
+    PLATE_FIELD_NUMBER: _builtins.int
+    GCODE_SHA256_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     job_id: _builtins.str
     epoch: _builtins.int
@@ -1059,6 +1062,12 @@ class AssignedRun(_message.Message):
     """Consumed by AuthoriseStart."""
     may_have_started: _builtins.bool
     """The run may already be past its start: find it, do not start it."""
+    packed_kind: _builtins.str
+    """How its G-code is packed: "bgcode" or "gcode.3mf", only for printers that declared it; empty for plain text."""
+    plate: _builtins.int
+    """Of a sliced 3MF: the plate to print, from 1."""
+    gcode_sha256: _builtins.str
+    """Of packed G-code: SHA-256 of the G-code within, as the farm checked it. Another one is not printed."""
     @_builtins.property
     def estimated_duration(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -1074,10 +1083,13 @@ class AssignedRun(_message.Message):
         estimated_duration: _duration_pb2.Duration | None = ...,
         bed_token: _builtins.str = ...,
         may_have_started: _builtins.bool = ...,
+        packed_kind: _builtins.str = ...,
+        plate: _builtins.int = ...,
+        gcode_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_duration", b"estimated_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "bed_token", b"bed_token", "desired", b"desired", "epoch", b"epoch", "estimated_duration", b"estimated_duration", "job_id", b"job_id", "job_name", b"job_name", "may_have_started", b"may_have_started", "run_id", b"run_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "bed_token", b"bed_token", "desired", b"desired", "epoch", b"epoch", "estimated_duration", b"estimated_duration", "gcode_sha256", b"gcode_sha256", "job_id", b"job_id", "job_name", b"job_name", "may_have_started", b"may_have_started", "packed_kind", b"packed_kind", "plate", b"plate", "run_id", b"run_id", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,6 +38,7 @@ class CreateJobRequest(_message.Message):
     MAX_RETRIES_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    PLATE_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     name: _builtins.str
     artifact_sha256: _builtins.str
@@ -52,6 +53,8 @@ class CreateJobRequest(_message.Message):
     """
     profile: _builtins.str
     """For a model: the quality profile to slice it with; empty for the default one."""
+    plate: _builtins.int
+    """For a sliced 3MF: the plate to print, from 1. 0 stands for its only one; INVALID_ARGUMENT if it has several."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -70,10 +73,11 @@ class CreateJobRequest(_message.Message):
         max_retries: _builtins.int | None = ...,
         request_digest: _builtins.bytes = ...,
         profile: _builtins.str = ...,
+        plate: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "due_time", b"due_time", "max_retries", b"max_retries", "requirements", b"requirements"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "artifact_sha256", b"artifact_sha256", "due_time", b"due_time", "idempotency_key", b"idempotency_key", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "priority", b"priority", "profile", b"profile", "quantity", b"quantity", "request_digest", b"request_digest", "requirements", b"requirements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "artifact_sha256", b"artifact_sha256", "due_time", b"due_time", "idempotency_key", b"idempotency_key", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "plate", b"plate", "priority", b"priority", "profile", b"profile", "quantity", b"quantity", "request_digest", b"request_digest", "requirements", b"requirements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
@@ -477,10 +481,12 @@ class EstimateJobRequest(_message.Message):
     PARTS_PER_PLATE_FIELD_NUMBER: _builtins.int
     REQUIREMENTS_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    PLATE_FIELD_NUMBER: _builtins.int
     artifact_sha256: _builtins.str
     quantity: _builtins.int
     parts_per_plate: _builtins.int
     profile: _builtins.str
+    plate: _builtins.int
     @_builtins.property
     def requirements(self) -> _job_pb2.Requirements: ...
     def __init__(
@@ -491,10 +497,11 @@ class EstimateJobRequest(_message.Message):
         parts_per_plate: _builtins.int = ...,
         requirements: _job_pb2.Requirements | None = ...,
         profile: _builtins.str = ...,
+        plate: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requirements", b"requirements"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "parts_per_plate", b"parts_per_plate", "profile", b"profile", "quantity", b"quantity", "requirements", b"requirements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "parts_per_plate", b"parts_per_plate", "plate", b"plate", "profile", b"profile", "quantity", b"quantity", "requirements", b"requirements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -247,6 +247,7 @@ class FileFacts(_message.Message):
     WATERTIGHT_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    PLATES_FIELD_NUMBER: _builtins.int
     slicer: _builtins.str
     slicer_version: _builtins.str
     printer_model: _builtins.str
@@ -288,6 +289,10 @@ class FileFacts(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileWarning]: ...
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def plates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a sliced 3MF: the plates that can be printed, by number."""
+
     def __init__(
         self,
         *,
@@ -317,10 +322,11 @@ class FileFacts(_message.Message):
         watertight: _builtins.bool | None = ...,
         warnings: _abc.Iterable[Global___FileWarning] | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        plates: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bed_celsius", b"_bed_celsius", "_chamber_celsius", b"_chamber_celsius", "_estimated_seconds", b"_estimated_seconds", "_filament_cost", b"_filament_cost", "_filament_length_mm", b"_filament_length_mm", "_filament_weight_g", b"_filament_weight_g", "_first_layer_bed_celsius", b"_first_layer_bed_celsius", "_first_layer_height_mm", b"_first_layer_height_mm", "_gcode_flavor", b"_gcode_flavor", "_layer_count", b"_layer_count", "_layer_height_mm", b"_layer_height_mm", "_needs_person", b"_needs_person", "_printer_model", b"_printer_model", "_slicer", b"_slicer", "_slicer_version", b"_slicer_version", "_tool_changes", b"_tool_changes", "_triangles", b"_triangles", "_volume_mm3", b"_volume_mm3", "_watertight", b"_watertight", "bed_celsius", b"bed_celsius", "bounds", b"bounds", "chamber_celsius", b"chamber_celsius", "estimated_seconds", b"estimated_seconds", "filament_cost", b"filament_cost", "filament_length_mm", b"filament_length_mm", "filament_weight_g", b"filament_weight_g", "first_layer_bed_celsius", b"first_layer_bed_celsius", "first_layer_height_mm", b"first_layer_height_mm", "gcode_flavor", b"gcode_flavor", "layer_count", b"layer_count", "layer_height_mm", b"layer_height_mm", "model_bounds", b"model_bounds", "needs_person", b"needs_person", "printer_model", b"printer_model", "read_time", b"read_time", "sliced_for", b"sliced_for", "slicer", b"slicer", "slicer_version", b"slicer_version", "tool_changes", b"tool_changes", "triangles", b"triangles", "volume_mm3", b"volume_mm3", "watertight", b"watertight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bed_celsius", b"_bed_celsius", "_chamber_celsius", b"_chamber_celsius", "_estimated_seconds", b"_estimated_seconds", "_filament_cost", b"_filament_cost", "_filament_length_mm", b"_filament_length_mm", "_filament_weight_g", b"_filament_weight_g", "_first_layer_bed_celsius", b"_first_layer_bed_celsius", "_first_layer_height_mm", b"_first_layer_height_mm", "_gcode_flavor", b"_gcode_flavor", "_layer_count", b"_layer_count", "_layer_height_mm", b"_layer_height_mm", "_needs_person", b"_needs_person", "_printer_model", b"_printer_model", "_slicer", b"_slicer", "_slicer_version", b"_slicer_version", "_tool_changes", b"_tool_changes", "_triangles", b"_triangles", "_volume_mm3", b"_volume_mm3", "_watertight", b"_watertight", "bed_celsius", b"bed_celsius", "bounds", b"bounds", "chamber_celsius", b"chamber_celsius", "estimated_seconds", b"estimated_seconds", "filament_cost", b"filament_cost", "filament_length_mm", b"filament_length_mm", "filament_weight_g", b"filament_weight_g", "first_layer_bed_celsius", b"first_layer_bed_celsius", "first_layer_height_mm", b"first_layer_height_mm", "gcode_flavor", b"gcode_flavor", "layer_count", b"layer_count", "layer_height_mm", b"layer_height_mm", "model_bounds", b"model_bounds", "needs_person", b"needs_person", "objects", b"objects", "printer_model", b"printer_model", "read_time", b"read_time", "sliced_for", b"sliced_for", "slicer", b"slicer", "slicer_version", b"slicer_version", "tool_changes", b"tool_changes", "tools", b"tools", "triangles", b"triangles", "volume_mm3", b"volume_mm3", "warnings", b"warnings", "watertight", b"watertight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bed_celsius", b"_bed_celsius", "_chamber_celsius", b"_chamber_celsius", "_estimated_seconds", b"_estimated_seconds", "_filament_cost", b"_filament_cost", "_filament_length_mm", b"_filament_length_mm", "_filament_weight_g", b"_filament_weight_g", "_first_layer_bed_celsius", b"_first_layer_bed_celsius", "_first_layer_height_mm", b"_first_layer_height_mm", "_gcode_flavor", b"_gcode_flavor", "_layer_count", b"_layer_count", "_layer_height_mm", b"_layer_height_mm", "_needs_person", b"_needs_person", "_printer_model", b"_printer_model", "_slicer", b"_slicer", "_slicer_version", b"_slicer_version", "_tool_changes", b"_tool_changes", "_triangles", b"_triangles", "_volume_mm3", b"_volume_mm3", "_watertight", b"_watertight", "bed_celsius", b"bed_celsius", "bounds", b"bounds", "chamber_celsius", b"chamber_celsius", "estimated_seconds", b"estimated_seconds", "filament_cost", b"filament_cost", "filament_length_mm", b"filament_length_mm", "filament_weight_g", b"filament_weight_g", "first_layer_bed_celsius", b"first_layer_bed_celsius", "first_layer_height_mm", b"first_layer_height_mm", "gcode_flavor", b"gcode_flavor", "layer_count", b"layer_count", "layer_height_mm", b"layer_height_mm", "model_bounds", b"model_bounds", "needs_person", b"needs_person", "objects", b"objects", "plates", b"plates", "printer_model", b"printer_model", "read_time", b"read_time", "sliced_for", b"sliced_for", "slicer", b"slicer", "slicer_version", b"slicer_version", "tool_changes", b"tool_changes", "tools", b"tools", "triangles", b"triangles", "volume_mm3", b"volume_mm3", "warnings", b"warnings", "watertight", b"watertight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bed_celsius: _TypeAlias = _typing.Literal["bed_celsius"]  # noqa: Y015
     _WhichOneofArgType__bed_celsius: _TypeAlias = _typing.Literal["_bed_celsius", b"_bed_celsius"]  # noqa: Y015

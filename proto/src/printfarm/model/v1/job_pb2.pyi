@@ -188,6 +188,8 @@ class Job(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     SLICINGS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    PLATE_FIELD_NUMBER: _builtins.int
+    GCODE_SHA256_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     name: _builtins.str
     state: Global___JobState.ValueType
@@ -219,6 +221,12 @@ class Job(_message.Message):
     hold_reason: _builtins.str
     profile: _builtins.str
     """The quality profile that its model is sliced with; empty for the default one, and for files that are sliced already."""
+    plate: _builtins.int
+    """Of a sliced 3MF: the plate that is printed, from 1; 0 for any other file."""
+    gcode_sha256: _builtins.str
+    """Of packed G-code (binary, or in a sliced 3MF): SHA-256 of the G-code within, as plain text. What is checked, and what printers
+    get that take no such packing. Empty for other files, and until it was unpacked.
+    """
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact: ...
     @_builtins.property
@@ -277,10 +285,12 @@ class Job(_message.Message):
         profile: _builtins.str = ...,
         slicings: _abc.Iterable[Global___Slicing] | None = ...,
         cost: _cost_pb2.JobCost | None = ...,
+        plate: _builtins.int = ...,
+        gcode_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "requirements", b"requirements", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "gcode_sha256", b"gcode_sha256", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "plate", b"plate", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,6 +86,7 @@ class Abilities(_message.Message):
     HAS_CAMERA_FIELD_NUMBER: _builtins.int
     FRAGILE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    FILE_KINDS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     firmware: _builtins.str
     serial_number: _builtins.str
@@ -105,6 +106,10 @@ class Abilities(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def limits(self) -> Global___PrintLimits: ...
+    @_builtins.property
+    def file_kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Packed G-code that it takes as it is: "bgcode", "gcode.3mf". Plain G-code is taken by every printer."""
+
     def __init__(
         self,
         *,
@@ -121,10 +126,11 @@ class Abilities(_message.Message):
         has_camera: _builtins.bool = ...,
         fragile: _builtins.bool = ...,
         limits: Global___PrintLimits | None = ...,
+        file_kinds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "limits", b"limits", "nozzle_diameter_mm", b"nozzle_diameter_mm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "can_pause", b"can_pause", "colour", b"colour", "firmware", b"firmware", "fragile", b"fragile", "has_camera", b"has_camera", "limits", b"limits", "material", b"material", "model", b"model", "nozzle_diameter_mm", b"nozzle_diameter_mm", "prints_autonomously", b"prints_autonomously", "serial_number", b"serial_number", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm", "build_volume", b"build_volume", "can_pause", b"can_pause", "colour", b"colour", "file_kinds", b"file_kinds", "firmware", b"firmware", "fragile", b"fragile", "has_camera", b"has_camera", "limits", b"limits", "material", b"material", "model", b"model", "nozzle_diameter_mm", b"nozzle_diameter_mm", "prints_autonomously", b"prints_autonomously", "serial_number", b"serial_number", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__nozzle_diameter_mm: _TypeAlias = _typing.Literal["nozzle_diameter_mm"]  # noqa: Y015
     _WhichOneofArgType__nozzle_diameter_mm: _TypeAlias = _typing.Literal["_nozzle_diameter_mm", b"_nozzle_diameter_mm"]  # noqa: Y015

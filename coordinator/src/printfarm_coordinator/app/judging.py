@@ -1,0 +1,120 @@
+"""Jobs judged by what the safety check finds in their files: the most urgent first, one file after another."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from printfarm_files import Refused
+
+from ..domain.assignment import COORDINATOR
+from ..domain.job import Job, unprintable, with_asks, with_print_file
+from ..domain.safety_policy import judged, refusal
+from ..domain.slice import job_event
+from .content import Content, content_of
+from .farm import Farm, transact
+from .leading import Leadership
+from .ports import DatabaseUnavailable, NotRead, StorageFull, Writing
+
+_LOG = structlog.get_logger(__name__)
+TICK_SECONDS = 5.0
+_AT_ONCE = 100
+# A file that could not be looked at for no fault of its own is looked at again then.
+_AGAIN_SECONDS = 2.0
+
+
+async def judge_once(farm: Farm, leadership: Leadership, *, new_only: bool = False) -> int:
+    """Looks at the files that jobs wait for, the most urgent first; returns how many jobs were changed.
+
+    Nothing where another leads. A file that cannot be read at the moment waits: its jobs do, too."""
+    policy = farm.safety
+    if policy is None:
+        return 0
+    async with farm.store.read() as look:
+        jobs = await look.jobs_to_judge(policy.version, _AT_ONCE, new_only=new_only)
+        files = {file.sha256: file for file in await look.artifacts_named(sorted({j.artifact_sha256 for j in jobs}))}
+    changed = 0
+    for sha256, plate in dict.fromkeys((job.artifact_sha256, job.plate) for job in jobs):
+        content: Content | str
+        try:
+            content = await content_of(farm, files[sha256], plate)
+        except Refused as error:
+            content = f"its G-code cannot be unpacked: {error.reason}"
+        except (NotRead, StorageFull, OSError) as error:
+            _LOG.warning("a file was not inspected", sha256=sha256, why=type(error).__name__)
+            continue
+        for job in jobs:
+            if (job.artifact_sha256, job.plate) == (sha256, plate):
+                changed += await _judge(farm, leadership, job, content)
+    if changed:
+        farm.hints.job_changed()
+    return changed
+
+
+async def _judge(farm: Farm, leadership: Leadership, seen: Job, content: Content | str) -> bool:
+    """By what is printed of its file, or why nothing of it can be."""
+
+    async def work(tx: Writing) -> bool:
+        if not await leadership.confirm(tx):
+            return False
+        job = await tx.lock_job(seen.job_id)
+        if job is None or job.state.is_final:
+            return False
+        if isinstance(content, str):
+            return await _fail(tx, job, content)
+        if await tx.hold_artifact(content.text.sha256) is None:
+            # The text was deleted a moment ago: it is unpacked again.
+            return False
+        await keep_judgement(farm, tx, job, content, COORDINATOR)
+        return True
+
+    return await transact(farm, "judge", work)
+
+
+async def _fail(tx: Writing, job: Job, why: str) -> bool:
+    after = unprintable(job, why[:500], tx.now)
+    if after == job:
+        return False
+    await tx.save_job(job, after)
+    await tx.append_events([job_event(after, COORDINATOR)])
+    return True
+
+
+async def keep_judgement(farm: Farm, tx: Writing, job: Job, content: Content, actor: str) -> Job:
+    """The locked job under what its file asks now, and under what people allowed."""
+    assert farm.safety is not None
+    known = [o for o in await tx.overrides_of(job.job_id) if o.sha256 == content.text.sha256]
+    after = with_asks(job, judged(content.found, farm.safety, known))
+    if job.packed_kind:
+        after = replace(after, gcode_sha256=content.text.sha256)
+    if why := refusal(content.found, farm.safety):
+        after = unprintable(after, why[:500], tx.now)
+    elif not job.prepared:
+        after = with_print_file(after, content.estimated_seconds, tx.now)
+    if after.state is job.state:
+        after = replace(after, updated_at=tx.now)
+    await tx.save_job(job, after)
+    events = [job_event(after, actor)] if after.state is not job.state else []
+    if after.requirements.file.waits_for and not job.requirements.file.waits_for:
+        events.append(job_event(after, actor, "needs_override"))
+    await tx.append_events(events)
+    return after
+
+
+async def judge_for_ever(farm: Farm, leadership: Leadership) -> None:
+    """Looks whenever a job came in, until cancelled. Jobs that other rules have judged are looked for once in each term."""
+    term: int | None = None
+    while True:
+        try:
+            async with asyncio.timeout(TICK_SECONDS):
+                await farm.hints.judge.wait()
+        except TimeoutError:
+            pass
+        farm.hints.judge.clear()
+        try:
+            while leadership.leads and await judge_once(farm, leadership, new_only=term == leadership.term):
+                pass
+            term = leadership.term
+        except DatabaseUnavailable as error:
+            _LOG.warning("no file judged: the database does not answer", why=str(error))
+            await asyncio.sleep(_AGAIN_SECONDS)
