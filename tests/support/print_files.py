@@ -1,5 +1,6 @@
 """Makes models and print files byte by byte: sound ones, and ones with a chosen fault."""
 
+import hashlib
 import io
 import struct
 import zipfile
@@ -80,6 +81,46 @@ def three_mf(model: str | None = None, more: Mapping[str, str | bytes] | None = 
     """A whole 3MF."""
     base: dict[str, str | bytes] = {"[Content_Types].xml": TYPES, "_rels/.rels": RELATIONS}
     return zipped(base | {"3D/3dmodel.model": model_xml() if model is None else model} | dict(more or {}))
+
+
+def sliced_3mf(
+    plates: Mapping[int, str | bytes], more: Mapping[str, str | bytes] | None = None, *, filament: str = "PLA"
+) -> bytes:
+    """As Bambu Studio exports it: the G-code of each plate with its MD5, and what is said of it."""
+    entries: dict[str, str | bytes] = {"3D/3dmodel.model": model_xml("", "")}
+    told = []
+    for number, gcode in plates.items():
+        content = gcode.encode() if isinstance(gcode, str) else gcode
+        name = f"Metadata/plate_{number}.gcode"
+        entries |= {name: content, f"{name}.md5": hashlib.md5(content, usedforsecurity=False).hexdigest().upper()}
+        told.append(
+            f'<plate><metadata key="index" value="{number}"/><metadata key="prediction" value="{number}00"/>'
+            f'<metadata key="weight" value="{number}.5"/><metadata key="nozzle_diameters" value="0.4"/>'
+            f'<filament id="{number}" type="{filament}" color="#112233" used_m="1.5" used_g="{number}.5"/></plate>'
+        )
+    entries["Metadata/slice_info.config"] = f'<?xml version="1.0" encoding="UTF-8"?><config>{"".join(told)}</config>'
+    return three_mf_of(entries | dict(more or {}))
+
+
+def three_mf_of(entries: Mapping[str, str | bytes]) -> bytes:
+    """The parts that every 3MF has, and these."""
+    return zipped({"[Content_Types].xml": TYPES, "_rels/.rels": RELATIONS} | dict(entries))
+
+
+def binary_gcode(text: str, comments: str = "", *, compression: int = 3, pictures: Iterable[bytes] = ()) -> bytes:
+    """As PrusaSlicer writes it: what it says in blocks of their own, the G-code packed with its comments."""
+    settings = [line.removeprefix("; ") for line in comments.splitlines()]
+    print_meta = "\n".join(settings).encode() + b"\n"
+    blocks = [
+        bgcode_block(0, b"Producer=PrusaSlicer 2.8.1\n"),
+        bgcode_block(3, print_meta),
+        *(bgcode_block(5, picture, (0, 16, 16)) for picture in pictures),
+        bgcode_block(4, print_meta, compression=1),
+        bgcode_block(2, print_meta, compression=1),
+    ]
+    lines = text.splitlines(keepends=True)
+    pieces = ["".join(lines[at : at + 2_000]) for at in range(0, len(lines), 2_000)]
+    return bgcode([*blocks, *(bgcode_block(1, meatpacked(piece), (2,), compression) for piece in pieces)])
 
 
 def meatpacked(text: str, *, no_spaces: bool = False) -> bytes:

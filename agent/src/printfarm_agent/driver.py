@@ -212,8 +212,8 @@ class PlateDriver(Driver, Protocol):
     """A driver that declares "gcode.3mf": such a file may hold several plates."""
 
     def choose_plate(self, name: str, plate: int) -> None:
-        """Which plate of the file ``name`` is printed, from 1; told before ``put_file`` and ``start``, and again after a restart.
-        May be repeated."""
+        """Which plate of the file ``name`` is printed, from 1; told before ``put_file`` and ``start``, and again after a
+        restart. May be repeated."""
         ...
 
 

@@ -10,7 +10,8 @@ STL_HEADER, STL_FACET = 84, 50
 STL_TRAILING = 1024
 _COMMAND = re.compile(rb"^[ \t]{0,64}(?:N\d{1,10}[ \t]{0,64})?[GMT]\d{1,5}(?:[.\s;*(]|[A-Z][-+.\d]|$)", re.M | re.I)
 _FACET = re.compile(rb"\bfacet[ \t]{1,16}normal\b", re.I)
-_PLATE = re.compile(rb"Metadata/plate_\d{1,4}\.gcode(?![.\w])")
+# In the directory, the next entry's "PK" may stand right behind the name.
+_PLATE = re.compile(rb"Metadata/plate_\d{1,4}\.gcode(?!\.md5)")
 _SOLID = re.compile(rb"\s{0,64}solid\b", re.I)
 _OTHERS = (
     (b"version https://git-lfs", "the file is a git-LFS pointer: send the file that it points to"),

@@ -9,8 +9,8 @@ A line of JSON comes in, a line of JSON goes out::
                                                                      -> {"inspection": {...}, "estimated_seconds": 5400}
 
 or ``{"refused": why}``, ``{"missing": true}``, ``{"full": true}`` where the disk has no room, ``{"failed": error}``. It ends
-with another status than 0, or by a signal, when its limits did not suffice: then nothing is known of the file. It ends by itself
-when nobody has asked for a while, or is there any more.
+with another status than 0, or by a signal, when its limits did not suffice: then nothing is known of the file. It ends by
+itself when nobody has asked for a while, or is there any more.
 """
 
 import base64

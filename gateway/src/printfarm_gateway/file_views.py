@@ -42,7 +42,7 @@ def artifact(found: artifact_pb2.Artifact) -> JSON:
     return {
         "sha256": found.sha256,
         "size_bytes": found.size_bytes,
-        "kind": artifact_pb2.ArtifactKind.Name(found.kind).removeprefix("ARTIFACT_KIND_").lower(),
+        "kind": artifact_pb2.ArtifactKind.Name(found.kind).removeprefix("ARTIFACT_KIND_").lower().replace("_", "."),
         "name": found.display_name,
         "created_at": moment(found, "create_time"),
         "estimated_seconds": optional(found, "estimated_seconds"),

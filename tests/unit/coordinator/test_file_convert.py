@@ -38,7 +38,9 @@ def test_what_is_known_is_all_told() -> None:
 def test_what_is_unknown_is_null_and_not_0() -> None:
     bare = FileFacts(Kind.GCODE, 12, tools=(Tool(0),))
     facts = file_views.artifact(file_convert.file(ARTIFACT, StoredFacts("a" * 64, 1, 7, bare)))["facts"]
-    assert {value for name, value in facts.items() if name not in ("tools", "objects", "warnings", "read_at")} == {None}
+    assert {
+        value for name, value in facts.items() if name not in ("tools", "objects", "plates", "warnings", "read_at")
+    } == {None}
     assert facts["tools"] == [{"index": 0} | dict.fromkeys(set(schemas.FileTool.model_fields) - {"index"})]
 
 

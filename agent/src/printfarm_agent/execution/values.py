@@ -98,8 +98,8 @@ class LocalRun:
     def file_name(self) -> str:
         """On the printer. It carries the run's id, so that the printer itself can tell what it prints.
 
-        Firmware tells binary G-code from text by the name. A sliced 3MF has the name of the G-code within: whoever sends one puts
-        behind it what the printer wants."""
+        Firmware tells binary G-code from text by the name. A sliced 3MF has the name of the G-code within: whoever sends one
+        puts behind it what the printer wants."""
         return f"pf-{self.run_id}.{'bgcode' if self.packed_kind == 'bgcode' else 'gcode'}"
 
 

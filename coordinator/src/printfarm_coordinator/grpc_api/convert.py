@@ -45,6 +45,8 @@ ARTIFACT_KINDS = {
     "gcode": artifact_pb2.ARTIFACT_KIND_GCODE,
     "stl": artifact_pb2.ARTIFACT_KIND_STL,
     "3mf": artifact_pb2.ARTIFACT_KIND_3MF,
+    "bgcode": artifact_pb2.ARTIFACT_KIND_BGCODE,
+    "gcode.3mf": artifact_pb2.ARTIFACT_KIND_GCODE_3MF,
 }
 OUTCOMES = {
     run_service_pb2.RESOLUTION_FINISHED: "finished",

@@ -35,8 +35,8 @@ def check_file(
 ) -> str:
     """Why the file must not run here, with the line's number; empty if it may. Binary and zipped G-code are unpacked for it.
 
-    ``sha256``: what the G-code must have, if it is given: whoever unpacked it before saw the same. What only needs an override is
-    left to those who may give one. Raises OSError."""
+    ``sha256``: what the G-code must have, if it is given: whoever unpacked it before saw the same. What only needs an override
+    is left to those who may give one. Raises OSError."""
     digest = hashlib.sha256()
     try:
         for finding in _findings(lines_of(_hashed(pieces_of(path, plate=plate), digest)), GcodeCheck(limits, dialect)):

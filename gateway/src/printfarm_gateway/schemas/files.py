@@ -73,6 +73,8 @@ class FileKind(StrEnum):
     GCODE = "gcode"
     STL = "stl"
     THREE_MF = "3mf"
+    BGCODE = "bgcode"
+    GCODE_3MF = "gcode.3mf"
 
 
 class UploadOrder(Strict):

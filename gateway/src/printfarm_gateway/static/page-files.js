@@ -2,7 +2,7 @@
 import { $, chip, clock, el, fill, span } from "/page-dom.js";
 
 const EACH = 24, EVERY_MS = 6_000, TYPING_MS = 300;
-const KINDS = { gcode: "G-code", stl: "STL", "3mf": "3MF" };
+const KINDS = { gcode: "G-code", stl: "STL", "3mf": "3MF", bgcode: "binary G-code", "gcode.3mf": "sliced 3MF" };
 const COLOUR = /^#[0-9a-f]{6}/i;
 
 export const bytes = (count) => (count < 1e3 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`);

@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from printfarm.model.v1 import file_facts_pb2 as printfarm_dot_model_dot_v1_dot_file__facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!printfarm/model/v1/artifact.proto\x12\x12printfarm.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#printfarm/model/v1/file_facts.proto\"\x85\x03\n\x08\x41rtifact\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .printfarm.model.v1.ArtifactKind\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x11\x65stimated_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x33\n\x0b\x66\x61\x63ts_state\x18\x07 \x01(\x0e\x32\x1e.printfarm.model.v1.FactsState\x12\x14\n\x0c\x66\x61\x63ts_reason\x18\x08 \x01(\t\x12,\n\x05\x66\x61\x63ts\x18\t \x01(\x0b\x32\x1d.printfarm.model.v1.FileFacts\x12/\n\x0b\x64\x65lete_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_estimated_seconds*t\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_KIND_GCODE\x10\x01\x12\x15\n\x11\x41RTIFACT_KIND_STL\x10\x02\x12\x15\n\x11\x41RTIFACT_KIND_3MF\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!printfarm/model/v1/artifact.proto\x12\x12printfarm.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#printfarm/model/v1/file_facts.proto\"\x85\x03\n\x08\x41rtifact\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .printfarm.model.v1.ArtifactKind\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x11\x65stimated_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x33\n\x0b\x66\x61\x63ts_state\x18\x07 \x01(\x0e\x32\x1e.printfarm.model.v1.FactsState\x12\x14\n\x0c\x66\x61\x63ts_reason\x18\x08 \x01(\t\x12,\n\x05\x66\x61\x63ts\x18\t \x01(\x0b\x32\x1d.printfarm.model.v1.FileFacts\x12/\n\x0b\x64\x65lete_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_estimated_seconds*\xab\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_KIND_GCODE\x10\x01\x12\x15\n\x11\x41RTIFACT_KIND_STL\x10\x02\x12\x15\n\x11\x41RTIFACT_KIND_3MF\x10\x03\x12\x18\n\x14\x41RTIFACT_KIND_BGCODE\x10\x04\x12\x1b\n\x17\x41RTIFACT_KIND_GCODE_3MF\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'printfarm.model.v1.artifact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTKIND']._serialized_start=519
-  _globals['_ARTIFACTKIND']._serialized_end=635
+  _globals['_ARTIFACTKIND']._serialized_start=520
+  _globals['_ARTIFACTKIND']._serialized_end=691
   _globals['_ARTIFACT']._serialized_start=128
   _globals['_ARTIFACT']._serialized_end=517
 # @@protoc_insertion_point(module_scope)

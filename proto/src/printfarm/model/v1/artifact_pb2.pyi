@@ -32,6 +32,10 @@ class _ArtifactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Artifact
     """A model: triangles, to be sliced."""
     ARTIFACT_KIND_3MF: _ArtifactKind.ValueType  # 3
     """A model, or several on a plate, to be sliced."""
+    ARTIFACT_KIND_BGCODE: _ArtifactKind.ValueType  # 4
+    """Binary G-code: for printers that take it, unpacked for others."""
+    ARTIFACT_KIND_GCODE_3MF: _ArtifactKind.ValueType  # 5
+    """A sliced 3MF: the G-code of one plate or several; for printers that take it, unpacked for others."""
 
 class ArtifactKind(_ArtifactKind, metaclass=_ArtifactKindEnumTypeWrapper):
     """What the bytes of an artifact are."""
@@ -43,6 +47,10 @@ ARTIFACT_KIND_STL: ArtifactKind.ValueType  # 2
 """A model: triangles, to be sliced."""
 ARTIFACT_KIND_3MF: ArtifactKind.ValueType  # 3
 """A model, or several on a plate, to be sliced."""
+ARTIFACT_KIND_BGCODE: ArtifactKind.ValueType  # 4
+"""Binary G-code: for printers that take it, unpacked for others."""
+ARTIFACT_KIND_GCODE_3MF: ArtifactKind.ValueType  # 5
+"""A sliced 3MF: the G-code of one plate or several; for printers that take it, unpacked for others."""
 Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
 @_typing.final
