@@ -185,7 +185,8 @@ class BambuEmulator:
             # Reports are counted by the printer itself.
             shared = {"command": "push_status", "sequence_id": request["sequence_id"]}
             await self._publish({"print": {**shared, **self._state()}})
-        self.machine.note(command, **{k: request[k] for k in ("subtask_id", "url", "ams_mapping") if k in request})
+        told = ("subtask_id", "url", "param", "ams_mapping")
+        self.machine.note(command, **{k: request[k] for k in told if k in request})
         if self.refuses == "hms":
             # P1S: accepted and echoed, and nothing moves.
             self.hms = [_HMS_VERIFY]

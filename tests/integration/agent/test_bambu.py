@@ -17,6 +17,7 @@ from printfarm_agent.driver import (
     Observation,
     ObservedState,
     OutcomeUnknown,
+    PlateDriver,
     PrinterConfig,
     Refused,
 )
@@ -24,6 +25,7 @@ from printfarm_agent.drivers.bambu.driver import open_driver
 from tests.support.bambu_emulator import CODE, SERIAL, BambuEmulator
 from tests.support.machine import Machine, gcode
 from tests.support.patience import PATIENCE_SECONDS, until
+from tests.support.print_files import sliced_3mf
 
 NAME = "pf-00000000-0000-4000-8000-000000000001.gcode"
 pytestmark = pytest.mark.usefixtures("mosquitto")
@@ -397,3 +399,55 @@ async def test_an_end_that_no_process_saw_is_told_by_the_next(tmp_path: Path) ->
         async with open_driver(PrinterConfig("p", options(made.emulator, tmp_path))) as later:
             seen = await later.observe()
         assert (seen.ending, seen.file_name, seen.end_of_file) == (Ending.COMPLETE, NAME, True)
+
+
+# -- sliced files
+
+
+async def test_a_chosen_plate_of_a_sliced_3mf_goes_as_it_is_and_is_printed(tmp_path: Path) -> None:
+    content = sliced_3mf({1: gcode(9.0), 2: gcode(0.3), 3: gcode(9.0)})
+    async with printer(tmp_path) as made:
+        _, can = await made.driver.connect()
+        assert can.file_kinds == ("gcode.3mf",)
+        assert isinstance(made.driver, PlateDriver)
+        path = made.file(content)
+        made.driver.choose_plate(NAME, 2)
+        await made.driver.put_file(path, NAME, print)
+        stored = NAME + ".3mf"
+        assert (made.emulator.card.folder / stored).read_bytes() == content
+        await made.driver.start(path, NAME)
+        seen = await made.until(ending=Ending.COMPLETE)
+        assert (seen.file_name, seen.end_of_file) == (NAME, True)
+        assert [fact["param"] for fact in made.machine.log if fact["event"] == "project_file"] == [
+            "Metadata/plate_2.gcode"
+        ]
+
+
+async def test_after_a_restart_the_same_plate_is_started(tmp_path: Path) -> None:
+    """The file was brought by an earlier process; whoever starts it tells the plate again."""
+    path_of = sliced_3mf({4: gcode(5.0), 7: gcode(0.3)})
+    async with printer(tmp_path) as made:
+        await made.driver.connect()
+        path = made.file(path_of)
+        assert isinstance(made.driver, PlateDriver)
+        made.driver.choose_plate(NAME, 7)
+        await made.driver.put_file(path, NAME, print)
+        async with open_driver(PrinterConfig("p", options(made.emulator, tmp_path))) as again:
+            assert isinstance(again, PlateDriver)
+            again.choose_plate(NAME, 7)
+            await again.start(path, NAME)
+        assert [fact["param"] for fact in made.machine.log if fact["event"] == "project_file"] == [
+            "Metadata/plate_7.gcode"
+        ]
+
+
+@pytest.mark.parametrize(("plate", "why"), [(0, "has 2 plates, and nobody says which"), (3, "no plate 3 with G-code")])
+async def test_a_plate_that_is_not_told_or_not_there_is_not_sent(tmp_path: Path, plate: int, why: str) -> None:
+    async with printer(tmp_path) as made:
+        await made.driver.connect()
+        assert isinstance(made.driver, PlateDriver)
+        if plate:
+            made.driver.choose_plate(NAME, plate)
+        with pytest.raises(Refused, match=why):
+            await made.driver.put_file(made.file(sliced_3mf({1: gcode(1.0), 2: gcode(1.0)})), NAME, print)
+        assert list(made.emulator.card.folder.iterdir()) == []

@@ -25,8 +25,10 @@ from printfarm_agent.driver import (
 )
 from printfarm_agent.drivers.prusalink.driver import open_driver
 from printfarm_agent.drivers.prusalink.protocol import short_name
+from printfarm_files import heatshrink
 from tests.support.machine import Machine, gcode
 from tests.support.patience import PATIENCE_SECONDS, until
+from tests.support.print_files import binary_gcode
 from tests.support.prusalink_emulator import API_KEY, Buddy, Pi, PrusaLinkEmulator
 from tests.support.prusalink_pi import KEY, PrusaLinkPi
 
@@ -417,3 +419,36 @@ async def test_a_real_pi_that_is_restarted_in_a_print_ended_it_unseen(
         seen = await driver.observe()
     assert (seen.ending, seen.state, seen.file_name) == (Ending.FAILED, ObservedState.IDLE, NAME)
     assert "unseen" in seen.message
+# -- binary G-code
+
+
+async def test_buddy_takes_binary_gcode_under_its_own_name(buddy: Case) -> None:
+    name = NAME.replace(".gcode", ".bgcode")
+    _, can = await buddy.driver.connect()
+    assert can.file_kinds == ("bgcode",)
+    content = binary_gcode(gcode(0.3).decode(), "; estimated printing time (normal mode) = 1s\n")
+    path = buddy.file(content)
+    await buddy.driver.put_file(path, name, print)
+    [stored] = buddy.machine.files
+    assert stored == short_name(name) and stored.endswith(".bgcode") and len(stored) == 40
+    assert buddy.machine.files[stored] == content
+    await buddy.driver.start(path, name)
+    seen = await buddy.until(ending=Ending.COMPLETE)
+    assert (seen.file_name, seen.end_of_file) == (name, True)
+    await buddy.driver.remove_file(name)
+    assert buddy.machine.files == {}
+
+
+async def test_the_pi_takes_text_alone(pi: Case) -> None:
+    """Its printers know no binary G-code, whatever PrusaLink would store."""
+    _, can = await pi.driver.connect()
+    assert can.file_kinds == ()
+
+
+async def test_a_host_that_cannot_look_into_binary_gcode_asks_for_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heatshrink, "find_spec", lambda _name: None)
+    async with case(Buddy(), tmp_path) as made:
+        _, can = await made.driver.connect()
+        assert can.file_kinds == ()
