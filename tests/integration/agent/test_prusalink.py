@@ -419,6 +419,8 @@ async def test_a_real_pi_that_is_restarted_in_a_print_ended_it_unseen(
         seen = await driver.observe()
     assert (seen.ending, seen.state, seen.file_name) == (Ending.FAILED, ObservedState.IDLE, NAME)
     assert "unseen" in seen.message
+
+
 # -- binary G-code
 
 

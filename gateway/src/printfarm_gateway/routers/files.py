@@ -60,7 +60,9 @@ async def list_files(
     ] = "",
 ) -> Response:
     """Newest first, with what they tell of themselves. A page may hold fewer than `limit`, and go on."""
-    number = artifact_pb2.ArtifactKind.Value(f"ARTIFACT_KIND_{kind.upper().replace('.', '_')}" if kind else "ARTIFACT_KIND_UNSPECIFIED")
+    number = artifact_pb2.ArtifactKind.Value(
+        f"ARTIFACT_KIND_{kind.upper().replace('.', '_')}" if kind else "ARTIFACT_KIND_UNSPECIFIED"
+    )
     request = pb.ListArtifactsRequest(
         page_size=limit,
         page_token=cursor,
