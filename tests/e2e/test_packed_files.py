@@ -15,11 +15,11 @@ COMMENTS = "; estimated printing time (normal mode) = 1m 40s\n; filament_type = 
 
 def test_binary_and_zipped_gcode_are_printed_and_what_is_bad_within_is_not(tmp_path: Path) -> None:
     shorter = GCODE.replace(b"G1 X10 Y200\n", b"G1 X11 Y200\n")
-    plates = sliced_3mf({1: GCODE + b"M997\n", 2: shorter})
+    plates = sliced_3mf({1: shorter, 2: GCODE + b"M997\n"})
     with real_farm(tmp_path, printer_count=1) as farm:
         cases = (
             ("binary", binary_gcode(GCODE.decode(), COMMENTS), {}, GCODE),
-            ("zipped", plates, {"plate": 2}, shorter),
+            ("zipped", plates, {"plate": 1}, shorter),
         )
         for name, content, fields, printed in cases:
             job_id = farm.submit(name, gcode=content, quantity=1, **fields)
@@ -29,8 +29,8 @@ def test_binary_and_zipped_gcode_are_printed_and_what_is_bad_within_is_not(tmp_p
             sha256 = hashlib.sha256(printed).hexdigest()
             assert (job["state"], job["gcode_sha256"], run["artifact_sha256"]) == ("completed", sha256, sha256)
             assert job["artifact_sha256"] == hashlib.sha256(content).hexdigest()
-            assert run["verified"], run
-        bad = farm.submit("bad plate", gcode=plates, plate=1)
+            assert run["verified"], (run["reason_code"], run["reason"], run)
+        bad = farm.submit("bad plate", gcode=plates, plate=2)
         failure = until(lambda: farm.status(bad)["failure_reason"], 60, "its file is checked")
         assert "line 26: M997 is not allowed" in failure
         assert checked(farm)["physical_start"] == 2

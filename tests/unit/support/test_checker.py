@@ -131,7 +131,14 @@ def log() -> list[Row]:
 
 def good() -> History:
     jobs = [
-        {"job_id": j, "artifact_sha256": SHA, "quantity": 1, "parts_per_plate": 1, "estimated_seconds": 100.0}
+        {
+            "job_id": j,
+            "artifact_sha256": SHA,
+            "gcode_sha256": "",
+            "quantity": 1,
+            "parts_per_plate": 1,
+            "estimated_seconds": 100.0,
+        }
         for j in ("j1", "j2", "j3")
     ]
     r1 = run_row("r1", "j1", 1, "finished", verified=True, nonce="n1", bed_token="t1", authorised_at=13 * US)
