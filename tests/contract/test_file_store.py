@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from printfarm_coordinator.adapters.sql.store import SqlStore
-from printfarm_coordinator.app.file_ports import Artifact, FileFilter, FileNeed
+from printfarm_coordinator.app.file_ports import Artifact, FileFilter, FileNeed, UnpackedFile
 from printfarm_coordinator.app.ports import Store
 from printfarm_coordinator.domain.file_facts import FactsState, StoredFacts, materials, state_of
 from printfarm_coordinator.domain.job import JobState
@@ -54,6 +54,30 @@ async def put_files(store: Store, *digits: str, kind: str = "gcode") -> None:
     async with store.write("files") as tx:
         for age, digit in enumerate(digits):
             await tx.put_artifact(Artifact(digit * 64, 10, kind, f"{digit}.gcode", 100 + age))
+
+
+async def test_what_a_packed_file_unpacks_to_is_known_while_its_text_is_there(store: Store) -> None:
+    await put_files(store, "a", "b")
+    packed = Artifact("c" * 64, 10, "gcode.3mf", "c", 102, plates=(1, 2))
+    first, second = UnpackedFile(packed.sha256, 1, "a" * 64, 61.5), UnpackedFile(packed.sha256, 2, "b" * 64, None)
+    async with store.write("files") as tx:
+        await tx.put_artifact(packed)
+        for found in (first, second, first):
+            await tx.put_unpacked(found)
+    async with store.read() as look:
+        assert await look.artifact(packed.sha256) == packed
+        assert [await look.unpacked(packed.sha256, plate) for plate in (0, 1, 2)] == [None, first, second]
+    async with store.write("files") as tx:
+        await tx.lock_artifact("b" * 64)
+        await tx.delete_artifact("b" * 64)
+        assert await tx.unpacked(packed.sha256, 2) is None
+        assert await tx.unpacked(packed.sha256, 1) == first
+    async with store.write("files") as tx:
+        job = replace(a_job("j1"), artifact_sha256=packed.sha256, packed_kind="gcode.3mf", plate=1)
+        await tx.add_jobs([replace(job, gcode_sha256="a" * 64)])
+    async with store.read() as look:
+        assert (await look.job("j1")) == replace(job, gcode_sha256="a" * 64)
+        assert [await look.needs_of_file(digit * 64) for digit in "ac"] == [[FileNeed("job", "j1")]] * 2
 
 
 async def test_facts_come_back_as_they_were_read(store: Store) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from printfarm_coordinator.adapters.sql.reading import FORGOTTEN
-from printfarm_coordinator.app.file_ports import Artifact
+from printfarm_coordinator.app.file_ports import Artifact, UnpackedFile
 from printfarm_coordinator.app.ports import (
     Agent,
     AlreadyExists,
@@ -304,6 +304,9 @@ class MemoryWriting(MemoryReading):
 
     async def put_artifact(self, artifact: Artifact) -> None:
         self._t.artifacts.setdefault(artifact.sha256, artifact)
+
+    async def put_unpacked(self, found: UnpackedFile) -> None:
+        self._t.unpacked[found.packed_sha256, found.plate] = found
 
     hold_artifact = MemoryReading.artifact
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from printfarm_coordinator.adapters.sql.reading import FORGOTTEN
 from printfarm_coordinator.adapters.sql.writing import audit_hash
-from printfarm_coordinator.app.file_ports import Artifact, FileFilter, FileNeed
+from printfarm_coordinator.app.file_ports import Artifact, FileFilter, FileNeed, UnpackedFile
 from printfarm_coordinator.app.ports import (
     Agent,
     ApiKey,
@@ -44,6 +44,7 @@ class Tables:
     printers: dict[str, Printer] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    unpacked: dict[tuple[str, int], UnpackedFile] = field(default_factory=dict)
     overrides: dict[str, Override] = field(default_factory=dict)
     facts: dict[str, StoredFacts] = field(default_factory=dict)
     # Deleted files whose bytes are gone.
@@ -112,7 +113,8 @@ class MemoryReading:
         by_kind: dict[object, list[Job]] = {}
         for job in sorted(await self.open_jobs(), key=urgency):
             if parts_owed(job) and job.prepared:
-                own = job.artifact_sha256 if job.needs_slicing or job.artifact_sha256 in picky else ""
+                is_picky = any(sha256 in picky for sha256 in job.printable_sha256s)
+                own = f"{job.artifact_sha256}/{job.plate}" if job.needs_slicing or is_picky else ""
                 by_kind.setdefault((job.requirements, own), []).append(job)
         return [job for jobs in by_kind.values() for job in jobs[:each]]
 
@@ -214,6 +216,10 @@ class MemoryReading:
         found = self._t.artifacts.get(sha256)
         return found if found and found.deleted_at is None else None
 
+    async def unpacked(self, packed_sha256: str, plate: int) -> UnpackedFile | None:
+        found = self._t.unpacked.get((packed_sha256, plate))
+        return found if found and await self.artifact(found.gcode_sha256) else None
+
     async def artifacts_named(self, sha256s: Sequence[str]) -> list[Artifact]:
         return [artifact for sha256, artifact in self._t.artifacts.items() if sha256 in sha256s]
 
@@ -238,7 +244,7 @@ class MemoryReading:
         jobs = {
             job.job_id
             for job in await self.open_jobs()
-            if job.artifact_sha256 == sha256 or (job.needs_slicing and job.artifact_sha256 in sliced)
+            if sha256 in job.printable_sha256s or (job.needs_slicing and job.artifact_sha256 in sliced)
         }
         runs = {
             run.run_id
