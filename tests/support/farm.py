@@ -31,6 +31,7 @@ from printfarm_rpc.identity import Identity, PeerRole
 from tests import cura
 
 from .history import History, Outage, Told, read_files, read_journal, read_rows
+from .plain_http import NO_AUTHORITIES
 from .ports import free_port
 from .virtual_printer import VirtualPrinters
 
@@ -43,18 +44,20 @@ GCODE = (
 # The margin of 5 s is the protocol's own, so the authority must outlast it.
 HEARTBEAT, LEASE, TTL = 0.5, 9.0, 8.0
 _SECONDS = 30.0
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.02, 0.1
 
 
 def until(what: Callable[[], T | None], seconds: float = _SECONDS, why: str = "") -> T:
     """What the function returns once it is true. Looks often; the deadline is for a broken farm, not for a slow one."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, _SHORTEST_SECONDS
     while True:
         found = what()
         if found:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {why or what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.25 * pause, _LONGEST_SECONDS)
 
 
 @dataclass
@@ -243,9 +246,8 @@ class RealFarm:
     # -- as a client
 
     def client(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.ports['gateway']}", headers={"X-API-Key": self.key}, timeout=20.0
-        )
+        url = f"http://127.0.0.1:{self.ports['gateway']}"
+        return httpx.Client(base_url=url, headers={"X-API-Key": self.key}, timeout=20.0, verify=NO_AUTHORITIES)
 
     def try_get(self, path: str) -> Any:
         """The JSON, or None while nobody answers."""
@@ -336,7 +338,8 @@ class RealFarm:
         return float(tomllib.loads(self.agent_toml).get("idle_heat_seconds", 600.0))
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.ports['metrics']}/metrics", timeout=10).text
+        url = f"http://127.0.0.1:{self.ports['metrics']}/metrics"
+        return httpx.get(url, timeout=10, verify=NO_AUTHORITIES).text
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from printfarm_gateway.settings import GatewaySettings
 from printfarm_rpc.identity import Identity, PeerRole
 
 from .control_plane import GCODE, ControlPlane, open_control_plane
+from .plain_http import NO_AUTHORITIES
 
 ROLES = {"viewer": pb.ROLE_VIEWER, "operator": pb.ROLE_OPERATOR, "admin": pb.ROLE_ADMIN}
 JWT_SECRET = "a-secret-of-these-tests-of-40-characters"
@@ -55,7 +56,7 @@ class TestedGateway:
     def client(self, role: str | None = "operator", headers: dict[str, str] | None = None) -> httpx.AsyncClient:
         """A client with that role's key; with none, a stranger."""
         sent = ({"X-API-Key": self.keys[role]} if role else {}) | (headers or {})
-        return httpx.AsyncClient(base_url=self.url, headers=sent, timeout=_SECONDS)
+        return httpx.AsyncClient(base_url=self.url, headers=sent, timeout=_SECONDS, verify=NO_AUTHORITIES)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection for bytes."""
