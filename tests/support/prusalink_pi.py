@@ -25,7 +25,7 @@ from .ports import free_port
 KEY = "pi-key-0123456789"
 USER, PASSWORD = "maker", "Farm-farm-1234"
 # How long it shows the end of a print; 11 as installed.
-END_SECONDS = 1.0
+END_SECONDS = 2.0
 _SECONDS = 60.0
 _DIRECTORY = "gcodes"
 _CONFIG = """

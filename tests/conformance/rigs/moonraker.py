@@ -52,7 +52,7 @@ class MoonrakerRig(WebRig):
 
     def gcode(self, seconds: float) -> bytes:
         # Klipper is two seconds ahead of the machine.
-        return b"G1 E0.1 F600\n" + b"G1 E0.1 F600\nG4 P100\n" * int((seconds + 1.0) * 10)
+        return b"G1 E0.1 F600\n" + b"G1 E0.1 F600\nG4 P100\n" * int((seconds + 2.0) * 10)
 
     def gcode_that_heats(self) -> bytes:
         # Some twenty degrees a second: longer than an emergency stop may take.

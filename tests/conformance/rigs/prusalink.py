@@ -44,4 +44,4 @@ class PiRig(_PrusaLinkRig):
 
     @classmethod
     def make(cls) -> HttpEmulator:
-        return Pi(ending_seconds=2.0)
+        return Pi(ending_seconds=5.0)
