@@ -1,8 +1,8 @@
 """The ``Store`` port with several writers at once; time; and a database that does not answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -348,6 +348,75 @@ async def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path) -> Non
         async with store.write("nothing"):
             pass
     await store.close()
+
+
+class LastWords:
+    """A way to the database on which a server's last word arrives, and the end of its connection never does."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._words = asyncio.Semaphore(0)
+        self._over = asyncio.Event()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            if b"terminating connection" in data:
+                self._words.release()
+                await self._over.wait()
+        writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        back = asyncio.create_task(self._pump(far_reader, writer))
+        with suppress(ConnectionError):
+            await self._pump(reader, far_writer)
+        await asyncio.gather(back, return_exceptions=True)
+
+    async def come(self, count: int) -> None:
+        for _ in range(count):
+            await self._words.acquire()
+        # To whom they were passed on reads them within some turns of the loop.
+        await asyncio.sleep(0.1)
+
+    @asynccontextmanager
+    async def served(self) -> AsyncGenerator[int]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            self._over.set()
+            server.close()
+
+
+_END_ALL_OTHERS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+async def test_a_server_that_has_said_its_last_word_does_not_answer(postgresql: SqlStore) -> None:
+    """The word was read and the connection's end was not, as when a process wakes up: asyncpg has an error of its own for it."""
+    url = postgresql.engine.url
+    assert url.port is not None
+    words = LastWords(url.port)
+    async with words.served() as port, asyncio.timeout(60):
+        store = SqlStore(url.set(port=port).render_as_string(hide_password=False))
+        await store.ping()
+        assert await store.take_presence()
+        async with store.write("before"):
+            pass
+        async with postgresql.engine.connect() as connection:
+            ended = (await connection.execute(sa.text(_END_ALL_OTHERS))).scalar_one()
+        await words.come(ended)
+        with pytest.raises(DatabaseUnavailable):
+            await store.ping()
+        # It is not used again; neither is the one that held the lock.
+        await store.ping()
+        async with store.write("after"):
+            pass
+        assert await store.take_presence()
+        await store.close()
 
 
 async def test_a_look_that_is_cancelled_anywhere_leaves_a_connection_that_writes(postgresql: SqlStore) -> None:

@@ -18,10 +18,10 @@ from printfarm_rpc.durability import end_if_fsync_failed
 
 from ...app.ports import DatabaseUnavailable, StaleWrite
 from .hot import Driver
-from .postgres_connection import AGAIN, GOING_DOWN, PostgresDriver
+from .postgres_connection import AGAIN, ENDING, GOING_DOWN, PostgresDriver
 from .sqlite_connection import NearConnection, SqliteDriver
 
-NO_ANSWER = (DBAPIError, OSError, TimeoutError)
+NO_ANSWER = (DBAPIError, ENDING, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,7 +164,7 @@ def _translated(error: BaseException) -> BaseException:
             return StaleWrite(str(error.orig))
         if error.connection_invalidated or state in GOING_DOWN or isinstance(error, OperationalError | InterfaceError):
             return DatabaseUnavailable(str(error.orig))
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | ENDING):
         return DatabaseUnavailable(str(error))
     return error
 

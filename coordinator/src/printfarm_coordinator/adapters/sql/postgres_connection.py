@@ -12,6 +12,8 @@ from .hot import RowTaken
 # Serialisation failure, deadlock, lock timeout; and the states of a server that stops or starts.
 AGAIN = frozenset({"40001", "40P01", "55P03"})
 GOING_DOWN = frozenset({"57P01", "57P02", "57P03", "53300"})
+# What asyncpg says of a connection between the server's last word ("terminating connection") and its end.
+ENDING = asyncpg.InternalClientError
 # now() would be the transaction's start; a lease is judged by the time at which it is looked at.
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -75,5 +77,5 @@ def _translating() -> Generator[None]:
         if error.sqlstate in GOING_DOWN or isinstance(error, asyncpg.PostgresConnectionError):
             raise DatabaseUnavailable(str(error)) from error
         raise
-    except (asyncpg.InterfaceError, OSError) as error:
+    except (asyncpg.InterfaceError, ENDING, OSError) as error:
         raise DatabaseUnavailable(str(error)) from error

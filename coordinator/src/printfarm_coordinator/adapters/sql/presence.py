@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from .postgres_connection import ENDING
+
 _ADVISORY_LOCK = 7_304
-_LOST = (DBAPIError, OSError, TimeoutError)
+_LOST = (DBAPIError, ENDING, OSError, TimeoutError)
 
 
 class Presence(Protocol):
