@@ -396,7 +396,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 
 
 async def test_a_server_that_has_said_its_last_word_does_not_answer(postgresql: SqlStore) -> None:
-    """The word was read and the connection's end was not, as when a process wakes up: asyncpg has an error of its own for it."""
+    """It was read and the connection's end was not, as when a process wakes up: asyncpg has an error of its own for it."""
     url = postgresql.engine.url
     assert url.port is not None
     words = LastWords(url.port)

@@ -442,9 +442,7 @@ class PrinterWorker:
             case Operation.FETCH:
                 await self._fetch(run)
             case Operation.UPLOAD:
-                async with self._driver_lock:
-                    self._choose_plate(run)
-                    await self._driver.put_file(self._files.path(run.sha256), run.file_name, partial(self._sent, run))
+                await self._put(run)
             case Operation.ASK:
                 await self._ask(run)
             case Operation.START:
@@ -479,6 +477,14 @@ class PrinterWorker:
     def _choose_plate(self, run: LocalRun) -> None:
         if run.plate and isinstance(self._driver, PlateDriver):
             self._driver.choose_plate(run.file_name, run.plate)
+
+    async def _put(self, run: LocalRun) -> None:
+        """It may have lain here for hours, and whatever goes to the printer is what was assigned (I17)."""
+        if not await self._files.has(run.sha256):
+            raise WrongBytes(f"the file {run.sha256[:12]} was damaged on this host's disk, or is gone")
+        async with self._driver_lock:
+            self._choose_plate(run)
+            await self._driver.put_file(self._files.path(run.sha256), run.file_name, partial(self._sent, run))
 
     async def _ask(self, run: LocalRun) -> None:
         answer: Granted | Denied | NoAnswer = NoAnswer(run.nonce)

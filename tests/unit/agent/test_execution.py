@@ -244,6 +244,17 @@ def test_a_transfer_that_ended_before_it_was_broken_off_leaves_the_next_alone() 
     assert kinds == ["accepted", "do upload"]
 
 
+def test_a_file_that_was_damaged_is_fetched_once_more_and_then_refused() -> None:
+    damaged = _failed(ex.Operation.UPLOAD, "wrong_bytes", "a bit")
+    state, kinds = _walk(IDLE, WANT, _done(ex.Operation.FETCH), damaged)
+    assert kinds == ["do fetch", "accepted", "do upload"]
+    later = replace(state, retry_at=0.0)
+    _, kinds = _walk(IDLE, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD), state=later)
+    assert kinds == ["do fetch", "do upload", "do ask"]
+    _, kinds = _walk(IDLE, _failed(ex.Operation.FETCH, "wrong_bytes", "again"), state=later)
+    assert kinds == ["do fetch", "refused"]
+
+
 def test_a_transfer_is_broken_off_by_an_emergency_stop() -> None:
     state, kinds = _walk(IDLE, WANT, STOPPED)
     assert kinds == ["do fetch", "abandon fetch"]

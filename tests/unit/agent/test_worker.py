@@ -1,6 +1,8 @@
 """The worker: what it asks a driver of, and when."""
 
 import asyncio
+import hashlib
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any, cast
 
 from printfarm_agent.driver import (
     Capabilities,
+    ConnectionLost,
     Driver,
     Ending,
     Handle,
@@ -17,7 +20,7 @@ from printfarm_agent.driver import (
     PrinterConfig,
     Refused,
 )
-from printfarm_agent.execution import Book, Desire, LocalRun, Stage, Wanted, WantedRun
+from printfarm_agent.execution import Book, Desire, LocalRun, NoAnswer, Stage, Wanted, WantedRun
 from printfarm_agent.files import Files
 from printfarm_agent.journal import Journal
 from printfarm_agent.settings import AgentSettings, PrinterSettings
@@ -165,3 +168,67 @@ async def test_a_command_does_not_wait_for_a_look_that_takes_long(tmp_path: Path
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+CONTENT = b"G28\nM104 S0\n"
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Rusty(Forgetful):
+    """The host's disk damages the file while its printer cannot be reached for a moment."""
+
+    folder: Path = Path()
+    came: list[bytes] = field(default_factory=list)
+    tries: int = 0
+
+    async def observe(self) -> Observation:
+        return Observation(ObservedState.IDLE)
+
+    async def put_file(self, path: Path, name: str, sent: Any) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            await asyncio.to_thread(path.write_bytes, CONTENT.replace(b"M104 S0", b"M104 S9"))
+            raise ConnectionLost("unplugged")
+        self.came.append(await asyncio.to_thread(path.read_bytes))
+
+
+@dataclass
+class Source:
+    """What a worker asks of the link: the file, as often as it is wanted."""
+
+    fetched: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def download(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+        self.fetched += 1
+        yield CONTENT[offset:]
+
+    async def authorise(self, printer_id: str, run: LocalRun) -> NoAnswer:
+        self.asked.set()
+        return NoAnswer(run.nonce)
+
+    def events_wait(self) -> None:
+        return
+
+
+async def test_a_file_that_was_damaged_before_it_went_to_the_printer_is_fetched_anew(tmp_path: Path) -> None:
+    """I17: what lies on the host's disk is looked at again right before it is handed over."""
+    driver, source = Rusty(folder=tmp_path), Source()
+    settings = PrinterSettings(PrinterConfig("p", {}), "rusty")
+    agent = AgentSettings("c:1", (settings,), state_dir=tmp_path, observe_seconds=0.01, idle_observe_seconds=0.01)
+    with Journal(tmp_path / "journal.db", lambda: 0.0) as journal:
+        worker = PrinterWorker(
+            settings, agent, cast(Driver, driver), journal, Files(tmp_path / "files"), Telemetry(), "boot"
+        )
+        worker.coordinator = source
+        task = asyncio.create_task(worker.run())
+        worker.want(Wanted(1, WantedRun("r1", "j1", 1, Desire.PRINT, SHA, len(CONTENT), "token")))
+        try:
+            async with asyncio.timeout(60):
+                await source.asked.wait()
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    assert (source.fetched, driver.came) == (2, [CONTENT])

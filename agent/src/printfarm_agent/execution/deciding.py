@@ -119,7 +119,7 @@ def _begin(turn: Turn, want: WantedRun, now: float, rules: Rules, nonce: str) ->
         return over(turn.write_run(run), run, fact("refused", run, code="closed", reason=rules.closed))
     if want.desire is Desire.CANCEL:
         return over(turn.write_run(run), run, fact("cancelled", run, by_machine=False))
-    turn = turn.write_run(run).put(fetched=False, uploaded=False, asked_at=None, until=None)
+    turn = turn.write_run(run).put(fetched=False, uploaded=False, wrong_bytes=0, asked_at=None, until=None)
     return turn.begin(Operation.FETCH, run)
 
 

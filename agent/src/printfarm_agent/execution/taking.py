@@ -23,6 +23,8 @@ from .turn import RETRY_SECONDS, Turn, fail, over, still_needed
 from .values import BEFORE_START, Desire, EmergencyStop, Event, Operation, Rules, Stage, State, Wanted, fact
 
 FETCH_RETRY_SECONDS = 5.0
+# The code of a file whose bytes are not those that were assigned (I17). It is fetched once more, then refused.
+WRONG_BYTES, MOST_WRONG_BYTES = "wrong_bytes", 2
 
 
 def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
@@ -115,7 +117,9 @@ def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
     if run is None:
         return turn
     if given.operation in (Operation.FETCH, Operation.UPLOAD) and run.stage in BEFORE_START:
-        if given.certain:
+        if given.code == WRONG_BYTES:
+            turn = turn.put(fetched=False, wrong_bytes=turn.state.wrong_bytes + 1)
+        if given.certain or turn.state.wrong_bytes >= MOST_WRONG_BYTES:
             return over(turn, run, fact("refused", run, code=given.code, reason=given.reason))
         return turn
     if given.operation is Operation.START and run.stage is Stage.STARTING:

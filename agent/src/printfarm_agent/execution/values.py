@@ -225,6 +225,8 @@ class State:
     # The transfer under way is being broken off; how often the file of the last run could not be removed.
     abandoning: bool = False
     removals: int = 0
+    # How often the bytes of its file were not those that were assigned.
+    wrong_bytes: int = 0
     # The newest stop of which people were told that it could not be carried out as asked.
     stop_told: int = -1
 
