@@ -115,7 +115,8 @@ class MemoryReading:
             if parts_owed(job) and job.prepared:
                 is_picky = any(sha256 in picky for sha256 in job.printable_sha256s)
                 own = f"{job.artifact_sha256}/{job.plate}" if job.needs_slicing or is_picky else ""
-                by_kind.setdefault((job.requirements, own), []).append(job)
+                owed = parts_owed(job) if job.fit_plate else 0
+                by_kind.setdefault((job.requirements, own, owed), []).append(job)
         return [job for jobs in by_kind.values() for job in jobs[:each]]
 
     async def refused_files(self, since: int) -> dict[tuple[str, str], str]:

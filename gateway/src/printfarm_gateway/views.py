@@ -83,7 +83,8 @@ def job(found: job_pb2.Job) -> JSON:
         "file_deleted_at": moment(found.artifact, "delete_time"),
         "thumbnail_url": None if found.artifact.HasField("delete_time") else thumbnail_url(found.artifact.sha256),
         "quantity": found.quantity,
-        "parts_per_plate": found.parts_per_plate,
+        "parts_per_plate": found.parts_per_plate or None,
+        "fit_plate": found.fit_plate,
         "good_parts": found.good_parts,
         "pending_parts": found.pending_parts,
         "priority": found.priority,
@@ -119,6 +120,7 @@ def slicing(found: job_pb2.Slicing) -> JSON:
         "engine": found.engine,
         "engine_version": found.engine_version,
         "result_sha256": found.result_sha256 or None,
+        "parts": found.parts or None,
         "estimated_run_seconds": _optional_seconds(found, "estimated_run_duration"),
         "filament_grams": optional(found, "filament_grams"),
         "error_code": found.error_code,
@@ -133,6 +135,7 @@ def estimate(found: job_service_pb2.EstimateJobResponse) -> JSON:
     run_seconds, grams = _optional_seconds(found, "run_duration"), optional(found, "run_filament_grams")
     return {
         "plates": found.plates,
+        "parts_per_plate": found.parts_per_plate or None,
         "preparing": found.preparing,
         "run_seconds": run_seconds,
         "run_filament_grams": grams,

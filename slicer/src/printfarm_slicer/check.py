@@ -6,7 +6,7 @@ from pathlib import Path
 from printfarm_files import FileFacts, Kind, Refused
 from printfarm_files.reading import read_facts
 
-from .engine import SlicingFailed, Wanted
+from .engine import DoesNotFit, SlicingFailed, Wanted
 
 SMALLEST_BYTES = 1_024
 # Rounding of the slicer's own arrangement.
@@ -49,7 +49,7 @@ def _check_bounds(facts: FileFacts, wanted: Wanted) -> None:
     for axis, low, high, least, most in sides:
         if low < least - _SLACK_MM or high > most + _SLACK_MM:
             reach = f"{axis} goes from {low:.1f} to {high:.1f} mm, the room is {least:g} to {most:g} mm"
-            raise _refused(f"it does not fit the printer: {reach}")
+            raise DoesNotFit("result_refused", f"it does not fit the printer: {reach}")
 
 
 def _check_settings(facts: FileFacts, wanted: Wanted) -> None:

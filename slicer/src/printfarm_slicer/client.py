@@ -69,14 +69,15 @@ class FarmClient:
             raise from_rpc_error(error) from error
         return sha256
 
-    async def complete(self, task: pb.Task, sha256: str, checked: Checked) -> None:
-        """The slicing is done."""
+    async def complete(self, task: pb.Task, sha256: str, checked: Checked, parts: int) -> None:
+        """The slicing is done, with so many copies on the plate."""
         seconds = checked.estimated_seconds
         request = pb.CompleteWorkRequest(
             **_named(task),
             result_sha256=sha256,
             estimated_duration=None if seconds is None else _duration(seconds),
             filament_grams=checked.filament_grams,
+            parts=parts,
         )
         await _called(self._stub.CompleteWork, request, UNARY_DEADLINE_SECONDS)
 

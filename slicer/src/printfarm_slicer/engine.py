@@ -22,6 +22,10 @@ class SlicingFailed(Exception):
         self.reason = reason
 
 
+class DoesNotFit(SlicingFailed):
+    """So many copies do not fit on the plate; fewer may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a program ended. ``returncode`` as the kernel says it, negative for a signal; outputs are their last 64 KiB."""
@@ -65,6 +69,13 @@ class SlicerEngine(Protocol):
         """Writes what the program reads into the empty ``folder``; the answer is the program and its arguments.
 
         ``inside`` is the folder as the program sees it. Raises SlicingFailed.
+        """
+        ...
+
+    def trial(self, order: Order, folder: Path, inside: PurePosixPath) -> list[str] | None:
+        """As ``prepare``, of a program that only tries whether so many copies fit; None where they do, and none is needed.
+
+        Raises DoesNotFit, SlicingFailed.
         """
         ...
 

@@ -36,15 +36,35 @@ async def slice_model(
 ) -> tuple[Path, Checked]:
     """The print file, and what it says of itself. ``folder`` is empty, and the slicer's alone. Raises SlicingFailed."""
     program = await asyncio.to_thread(_prepared, engine, work, folder, sandbox.folder(folder))
-    sandbox.admit(folder)
-    command = sandbox.command(folder, limits, program)
 
     def heard(line: str) -> None:
         if (part := engine.progress(line)) is not None:
             on_progress(part)
 
+    ended = await _ran(engine, sandbox, limits, folder, program, heard)
+    result = await asyncio.to_thread(engine.result, work.settings, ended, folder)
+    return result, await asyncio.to_thread(check_result, result, engine.wanted(work.settings))
+
+
+async def try_parts(engine: SlicerEngine, sandbox: Sandbox, limits: SlicerLimits, work: Work, folder: Path) -> None:
+    """Returns if so many parts fit on the plate, as far as can be told without slicing. Raises DoesNotFit, SlicingFailed."""
+    program = await asyncio.to_thread(_tried, engine, work, folder, sandbox.folder(folder))
+    if program is not None:
+        await _ran(engine, sandbox, limits, folder, program, lambda line: None)
+
+
+async def _ran(
+    engine: SlicerEngine,
+    sandbox: Sandbox,
+    limits: SlicerLimits,
+    folder: Path,
+    program: list[str],
+    heard: Callable[[str], None],
+) -> Ended:
+    """How it ended, which was well. Raises SlicingFailed."""
+    sandbox.admit(folder)
     ended = await run(
-        command,
+        sandbox.command(folder, limits, program),
         sandbox.environment(folder),
         folder,
         wall_seconds=limits.wall_seconds,
@@ -53,8 +73,11 @@ async def slice_model(
         user=sandbox.user,
     )
     check_end(engine, ended, folder)
-    result = await asyncio.to_thread(engine.result, work.settings, ended, folder)
-    return result, await asyncio.to_thread(check_result, result, engine.wanted(work.settings))
+    return ended
+
+
+def _tried(engine: SlicerEngine, work: Work, folder: Path, inside: PurePosixPath) -> list[str] | None:
+    return engine.trial(Order(*read_model(work.source, work.kind), work.settings, work.parts), folder, inside)
 
 
 def _prepared(engine: SlicerEngine, work: Work, folder: Path, inside: PurePosixPath) -> list[str]:

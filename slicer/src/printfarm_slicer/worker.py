@@ -17,6 +17,7 @@ from printfarm_rpc.failpoints import failpoint
 
 from .client import FarmClient
 from .engine import SlicerEngine, SlicingFailed
+from .filling import fill_plate
 from .sandbox import Sandbox, SlicerLimits
 from .slicing import Work, slice_model
 
@@ -112,11 +113,16 @@ class Worker:
         failpoint("slicer_before_slicing")
         inside = folder / "job"
         inside.mkdir()
-        work = Work(source, task.model_kind, dict(task.settings), task.parts)
-        result, checked = await slice_model(engine, self._sandbox, self._limits, work, inside, progress.reached)
+        work = Work(source, task.model_kind, dict(task.settings), task.parts or task.most_parts)
+        tools = (engine, self._sandbox, self._limits, work, inside, progress.reached)
+        if task.parts:
+            result, checked = await slice_model(*tools)
+            parts = task.parts
+        else:
+            result, checked, parts = await fill_plate(*tools)
         failpoint("slicer_before_storing")
         sha256 = await self._client.store(task, result)
-        await self._client.complete(task, sha256, checked)
+        await self._client.complete(task, sha256, checked, parts)
 
     async def _renew_for_ever(self, task: pb.Task, progress: "_Progress") -> None:
         """Raises FarmError once the claim is lost, or nobody could be reached for as long as it lasts."""

@@ -49,6 +49,8 @@ class Estimate:
     failure: str
     # Of all plates; None if the farm reckons no cost.
     cost: CostEstimate | None = None
+    # Parts of one run; 0 while that is not known.
+    parts_per_plate: int = 0
 
 
 async def estimate_job(farm: Farm, caller: Caller, order: JobOrder) -> Estimate:
@@ -88,8 +90,10 @@ async def _looked(look: Reading, job: Job) -> tuple[Workshop, Plan, list[Printer
     """What is known of slicing, and what one plate of the job would still need."""
     workshop = await workshop_for(look, [job])
     candidates = await look.candidates()
-    one_plate = replace(job, quantity=job.parts_per_plate)
+    # Of as many as fit, one plate is what one printer takes of the whole.
+    one_plate = job if job.fit_plate else replace(job, quantity=job.parts_per_plate)
     plan = workshop.plan(one_plate, candidates, look.now) if job.needs_slicing else Plan()
+    plan = replace(plan, order=plan.order[:1])
     return workshop, plan, [candidate.printer for candidate in candidates]
 
 
@@ -118,9 +122,12 @@ async def _estimate(
         seconds, grams = None, None
     else:
         seconds, grams = job.estimated_seconds, (facts and facts.weight_g) or None
+    if job.fit_plate and plan.ready is not None:
+        job = replace(job, parts_per_plate=plan.ready.plate_parts)
+    parts = 0 if job.fit_plate and plan.ready is None else job.parts_per_plate
     is_preparing = plan.ready is None and any(task.is_pending for task in tasks)
     cost = await _cost(farm, job, workshop, printers, facts)
-    return Estimate(plates_owed(job), is_preparing, seconds, grams, tasks, able, reasons, plan.failure, cost)
+    return Estimate(plates_owed(job), is_preparing, seconds, grams, tasks, able, reasons, plan.failure, cost, parts)
 
 
 async def _cost(

@@ -64,7 +64,7 @@ async def _carry_out(farm: Farm, leadership: Leadership, seen: Job, plan: Plan) 
             await order_slicing(tx, slicing_id, key, setup, job.priority)
         after = job
         if plan.ready is not None:
-            after = with_print_file(job, plan.ready.estimated_seconds, tx.now)
+            after = with_print_file(job, plan.ready.estimated_seconds, tx.now, plan.ready.plate_parts)
         elif plan.failure:
             after = unprintable(job, plan.failure, tx.now)
         if after != job:

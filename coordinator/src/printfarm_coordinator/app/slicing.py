@@ -134,6 +134,8 @@ async def complete_slicing(farm: Farm, slicing_id: str, token: str, result: Slic
         if value is not None and not 0 < value < 1e9:
             raise Invalid(name, "must be more than 0, or left out where it is unknown")
 
+    if result.parts is not None and not 1 <= result.parts <= rules.MOST_PARTS:
+        raise Invalid("parts", f"must be 1 to {rules.MOST_PARTS}, or left out")
     unsafe = await _unsafe(farm, result.sha256)
 
     def changed(task: Slicing, file: Artifact | None, now: int) -> Slicing:

@@ -13,6 +13,7 @@ from ..domain.job import MAX_PARTS_PER_PLATE, MAX_QUANTITY, MAX_RETRIES, PRIORIT
 from ..domain.safety_policy import Policy, judged
 from ..domain.setup import Catalogue
 from ..domain.slice import job_event
+from ..domain.slicing import MOST_PARTS
 from .content import Content, known_content
 from .farm import Caller, Farm, transact
 from .file_ports import Artifact
@@ -25,8 +26,6 @@ LONGEST_WORD = 100
 MOST_PLATE = 9_999
 _MOST_TOLD = 20
 MODEL_KINDS = frozenset({"stl", "3mf"})
-# Copies that a slicer is asked to put on one plate.
-MOST_SLICED_PARTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class JobOrder:
     profile: str = ""
     # Of a sliced 3MF; 0 stands for its only one.
     plate: int = 0
+    # Of a model: as many parts on each plate as fit; ``parts_per_plate`` is then 1.
+    fit_plate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,7 @@ def job_of(
         state=JobState.QUEUED if is_ready else JobState.PREPARING,
         needs_slicing=is_model,
         profile=order.profile,
+        fit_plate=order.fit_plate,
         prepared=is_ready,
         packed_kind=artifact.kind if is_packed else "",
         plate=plate_of(order, artifact),
@@ -258,14 +260,16 @@ def job_of(
 async def check_slicing(look: Reading, order: JobOrder, artifact: Artifact) -> None:
     """A model needs a slicer, and its quality profile. Raises Invalid, RuleError UNSUPPORTED_MEDIA."""
     if artifact.kind not in MODEL_KINDS:
+        if order.fit_plate:
+            raise Invalid("parts_per_plate", "fit is for models: say how many parts this G-code makes")
         if order.profile:
             raise Invalid("profile", "is for models: this file is sliced already, so leave it out")
         return
     if not await look.slicer_workers(look.now - WORKER_KNOWN_US):
         why = "a model needs a slicer, and none was seen within a day: start printfarm-slicer, or send G-code"
         raise RuleError("UNSUPPORTED_MEDIA", why, field="file")
-    if order.parts_per_plate > MOST_SLICED_PARTS:
-        raise Invalid("parts_per_plate", f"must be 1 to {MOST_SLICED_PARTS} for a model")
+    if order.parts_per_plate > MOST_PARTS:
+        raise Invalid("parts_per_plate", f"must be 1 to {MOST_PARTS} for a model, or fit")
     catalogue = Catalogue(await look.profiles())
     if order.profile and catalogue.quality(order.profile, look.now) is None:
         raise Invalid("profile", f"there is no quality profile {order.profile[:80]}: see /api/v1/profiles")

@@ -89,7 +89,8 @@ def kind_of(job: Job, picky: Collection[str] = ()) -> Hashable:
     """What two jobs share that the same printers can take: what they require, and a file that suits only some of them."""
     if not job.needs_slicing:
         return (job.requirements, job.artifact_sha256, job.plate) if _is_picky(job, picky) else job.requirements
-    return job.requirements, job.artifact_sha256, job.profile, job.parts_per_plate, job.created_at
+    owed = parts_owed(job) if job.fit_plate else 0
+    return job.requirements, job.artifact_sha256, job.profile, job.parts_per_plate, owed, job.created_at
 
 
 def _is_picky(job: Job, picky: Collection[str]) -> bool:
@@ -179,7 +180,7 @@ def offer(
         printer.printer_id,
         printer.agent_id,
         epoch,
-        job.parts_per_plate,
+        file.parts or job.parts_per_plate,
         now,
         now,
         retry_of=retry_of,

@@ -85,6 +85,9 @@ class Job:
     profile: str = ""
     # A print file is there: its own, or the first that its model was sliced to.
     prepared: bool = True
+    # Each plate of its model holds as many parts as the bed takes and the job owes; ``parts_per_plate`` is then that of the
+    # first plate that was sliced.
+    fit_plate: bool = False
     # How its G-code is packed, which plate of it is printed, and the digest of that G-code as plain text once it is unpacked.
     # Empty for plain G-code and models.
     packed_kind: str = ""
@@ -171,11 +174,12 @@ def with_asks(job: Job, asks: FileAsks) -> Job:
     return replace(job, requirements=replace(job.requirements, file=asks))
 
 
-def with_print_file(job: Job, estimated_seconds: float | None, now: int) -> Job:
-    """The model has its first print file: the job may be assigned."""
+def with_print_file(job: Job, estimated_seconds: float | None, now: int, parts: int = 0) -> Job:
+    """The model has its first print file, of so many parts: the job may be assigned."""
     if job.prepared:
         return job
-    return settled(replace(job, prepared=True, estimated_seconds=estimated_seconds), now)
+    per_plate = parts if job.fit_plate and parts else job.parts_per_plate
+    return settled(replace(job, prepared=True, estimated_seconds=estimated_seconds, parts_per_plate=per_plate), now)
 
 
 def unprintable(job: Job, reason: str, now: int) -> Job:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from .assignment import Candidate, is_open, plates_owed
+from .fitting import parts_wanted, plate_wanted
 from .job import Job
 from .print_file import PrintFile, own_file
 from .printer import Obstacle, Printer, mismatches
 from .refusals import Refusals
 from .setup import Catalogue, Setup
-from .slicing import RESULT_DELETED, TRANSIENT, Slicing, SlicingKey, SlicingState
+from .slicing import FITTED, RESULT_DELETED, TRANSIENT, Slicing, SlicingKey, SlicingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Workshop:
             return Obstacle("slicing_failed", f"the slicer refused it: {task.error}")
         if task.result_sha256 is None:
             return Obstacle("not_sliced", f"it is being sliced for it: {task.state}, {task.progress:.0%}")
-        return PrintFile(task.result_sha256, task.estimated_seconds)
+        return PrintFile(task.result_sha256, task.estimated_seconds, parts=task.plate_parts)
 
     def setup_for(self, job: Job, printer: Printer) -> Setup | Obstacle:
         """The preferred setup of those that can be had: a worker has its slicer, or it is sliced already.
@@ -97,12 +98,22 @@ class Workshop:
     def task_of(self, job: Job, setup: Setup) -> Slicing | None:
         """The slicing that stands for the job with this setup: of the version that workers have, else one that was made in
         the job's own time, else, with no worker there, whatever is done."""
+        return self._task_of(job, setup, self._parts(job, setup))
+
+    def _parts(self, job: Job, setup: Setup) -> int:
+        """Of the job's next plate; FITTED for as many as the bed takes."""
+        if not job.fit_plate:
+            return job.parts_per_plate
+        wanted = parts_wanted(job)
+        return plate_wanted(wanted, self._task_of(job, setup, wanted), self._task_of(job, setup, FITTED))
+
+    def _task_of(self, job: Job, setup: Setup, parts: int) -> Slicing | None:
         served = self.engines.get(setup.engine)
         same = [
             task
             for task in self._slicings.get(job.artifact_sha256, ())
             if task.key.settings_hash == setup.settings_hash
-            and task.key.parts == job.parts_per_plate
+            and task.key.parts == parts
             and self._counts(task, job, served)
         ]
         return min(same, key=lambda task: (_RANK[task.state], -task.updated_at, task.slicing_id), default=None)
@@ -152,7 +163,7 @@ class Workshop:
         version = self.engines.get(setup.engine)
         if version is None:
             return None
-        key = SlicingKey(job.artifact_sha256, setup.settings_hash, job.parts_per_plate, setup.engine, version)
+        key = SlicingKey(job.artifact_sha256, setup.settings_hash, self._parts(job, setup), setup.engine, version)
         return key, setup
 
 

@@ -21,6 +21,8 @@ class PrintFile:
     plate: int = 0
     gcode_sha256: str = ""
     described_by: str = ""
+    # That one run of it makes; 0 for as many as the job says.
+    parts: int = 0
 
     @property
     def facts_sha256(self) -> str:

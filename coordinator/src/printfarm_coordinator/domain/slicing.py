@@ -8,6 +8,9 @@ from .errors import RuleError
 from .setup import Setup
 
 MOST_ATTEMPTS = 3
+# Copies that a slicer is asked to put on one plate; and, in place of a number, as many of them as the bed takes.
+MOST_PARTS = 100
+FITTED = 0
 LONGEST_REASON = 300
 # Not the model's fault: another job may try again.
 TRANSIENT = frozenset({"slicer_lost", "worker_fault"})
@@ -27,7 +30,7 @@ class SlicingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SlicingKey:
-    """What makes two slicings the same: the part is sliced once."""
+    """What makes two slicings the same: the part is sliced once. ``parts`` may be FITTED."""
 
     model_sha256: str
     settings_hash: str
@@ -61,10 +64,17 @@ class Slicing:
     result_sha256: str | None = None
     estimated_seconds: float | None = None
     filament_grams: float | None = None
+    # Copies on the plate, where the slicer was to find out how many fit.
+    result_parts: int | None = None
     error_code: str = ""
     error: str = ""
     ended_at: int | None = None
     version: int = 1
+
+    @property
+    def plate_parts(self) -> int:
+        """Copies on the plate; 0 while it is open how many fit."""
+        return self.key.parts or self.result_parts or 0
 
     @property
     def is_pending(self) -> bool:
@@ -79,6 +89,8 @@ class SlicingResult:
     sha256: str
     estimated_seconds: float | None
     filament_grams: float | None
+    # Copies on the plate, where as many as fit were asked for.
+    parts: int | None = None
 
 
 def new_slicing(slicing_id: str, key: SlicingKey, setup: Setup, priority: int, now: int) -> Slicing:
@@ -126,9 +138,15 @@ def completed(task: Slicing, token: str, result: SlicingResult, now: int) -> Sli
         result_sha256=result.sha256,
         estimated_seconds=result.estimated_seconds,
         filament_grams=result.filament_grams,
+        result_parts=_made(task, result),
         updated_at=now,
         ended_at=now,
     )
+
+
+def _made(task: Slicing, result: SlicingResult) -> int | None:
+    """A worker that tells nothing of it knows nothing of fitting, and puts one part on the plate."""
+    return None if task.key.parts != FITTED else max(1, min(MOST_PARTS, result.parts or 1))
 
 
 def failed(task: Slicing, token: str, code: str, reason: str, now: int) -> Slicing:

@@ -121,6 +121,7 @@ class JobServicer(rpc.JobServiceServicer):
             reasons=_reasons(found.reasons),
             failure=found.failure,
             cost=cost_convert.cost_estimate(found.cost) if found.cost else None,
+            parts_per_plate=found.parts_per_plate,
         )
         return made
 
@@ -143,12 +144,20 @@ def _reasons(found: Mapping[str, Sequence[Obstacle]]) -> list[job_pb2.WaitingRea
     ]
 
 
+def _parts(request: pb.CreateJobRequest | pb.EstimateJobRequest) -> int:
+    """One of them may be said: a number, or as many as fit."""
+    if request.fit_plate and request.parts_per_plate:
+        raise invalid("parts_per_plate", "must be left out where as many as fit are asked for")
+    return 1 if request.fit_plate else request.parts_per_plate
+
+
 def _asked(request: pb.EstimateJobRequest) -> JobOrder:
     return JobOrder(
         name="estimate",
         artifact_sha256=request.artifact_sha256,
         quantity=request.quantity,
-        parts_per_plate=request.parts_per_plate,
+        parts_per_plate=_parts(request),
+        fit_plate=request.fit_plate,
         priority=0,
         due_at=None,
         requirements=convert.requirements_from(request.requirements),
@@ -165,7 +174,8 @@ def _order(request: pb.CreateJobRequest) -> JobOrder:
         name=request.name,
         artifact_sha256=request.artifact_sha256,
         quantity=request.quantity,
-        parts_per_plate=request.parts_per_plate,
+        parts_per_plate=_parts(request),
+        fit_plate=request.fit_plate,
         priority=request.priority,
         due_at=convert.microseconds(request.due_time, "due_time") if request.HasField("due_time") else None,
         requirements=convert.requirements_from(request.requirements),

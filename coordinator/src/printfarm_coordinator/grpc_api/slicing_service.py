@@ -13,7 +13,7 @@ from printfarm_rpc.serving import PEER, Context
 from ..app import slicing as cases
 from ..app.artifacts import check_sha256, store_artifact
 from ..app.farm import Farm
-from ..domain.slicing import SlicingResult
+from ..domain.slicing import MOST_PARTS, SlicingResult
 from .agent_convert import duration, seconds
 from .convert import FAILURES
 from .streams import first_of
@@ -68,6 +68,7 @@ class SlicingServicer(rpc.SlicingServiceServicer):
             request.result_sha256,
             seconds(request.estimated_duration) if request.HasField("estimated_duration") else None,
             request.filament_grams if request.HasField("filament_grams") else None,
+            request.parts or None,
         )
         await cases.complete_slicing(self._farm, request.slicing_id, request.claim_token, result)
         return pb.CompleteWorkResponse()
@@ -120,4 +121,5 @@ def _task(claim: cases.Claim) -> pb.Task:
         engine=pb.Engine(name=task.key.engine, version=task.key.engine_version),
         settings=dict(task.settings),
         parts=task.key.parts,
+        most_parts=MOST_PARTS,
     )

@@ -142,7 +142,8 @@ async def estimate_job(order: schemas.EstimateOrder, control: Control, who: Who)
     request = pb.EstimateJobRequest(
         artifact_sha256=order.artifact_sha256,
         quantity=order.quantity,
-        parts_per_plate=order.parts_per_plate,
+        parts_per_plate=_parts(order.parts_per_plate),
+        fit_plate=order.parts_per_plate == "fit",
         requirements=requirements(order.requirements),
         profile=order.profile or "",
         plate=order.plate or 0,
@@ -170,7 +171,8 @@ async def _create(control: ControlClient, who: Principal, fields: schemas.JobFie
         name=fields.name,
         artifact_sha256=sha256,
         quantity=fields.quantity,
-        parts_per_plate=fields.parts_per_plate,
+        parts_per_plate=_parts(fields.parts_per_plate),
+        fit_plate=fields.parts_per_plate == "fit",
         priority=fields.priority,
         due_time=_timestamp(fields.due_at),
         requirements=requirements(fields.requirements),
@@ -187,6 +189,11 @@ async def _create(control: ControlClient, who: Principal, fields: schemas.JobFie
         "repeated": made.repeated_request,
     }
     return answer(receipt, 202, {"Location": f"/api/v1/jobs/{made.job.job_id}/status"})
+
+
+def _parts(asked: int | str) -> int:
+    """0 where as many as fit are asked for."""
+    return asked if isinstance(asked, int) else 0
 
 
 def _without_key(request: pb.CreateJobRequest) -> bytes:

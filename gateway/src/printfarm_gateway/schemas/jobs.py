@@ -25,6 +25,8 @@ from .runs import RUN_EXAMPLE, Run
 
 JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
 SlicingState = Literal["queued", "running", "done", "failed"]
+# "fit", for a model: as many on each plate as the printer's bed takes and the job still owes.
+PartsPerPlate = Annotated[StrictInt, Field(ge=1, le=10_000)] | Literal["fit"]
 Plate = Annotated[StrictInt, Field(ge=1, le=9_999)]
 _JOB_EXAMPLE: JsonDict = {
     "name": "bracket",
@@ -47,6 +49,7 @@ _SEEN_EXAMPLE: JsonDict = {
     "file_name": "bracket.gcode",
     "file_deleted_at": None,
     "thumbnail_url": f"/api/v1/files/{EXAMPLE_SHA256}/thumbnail",
+    "fit_plate": False,
     "good_parts": 4,
     "pending_parts": 4,
     "requirements": {
@@ -106,7 +109,7 @@ class JobFields(Strict):
 
     name: Annotated[StrictStr, Field(min_length=1, max_length=255)]
     quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
-    parts_per_plate: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
+    parts_per_plate: PartsPerPlate = 1
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0
     due_at: Moment | None = None
     requirements: Annotated[Requirements, Field(default_factory=Requirements)]
@@ -134,7 +137,7 @@ class EstimateOrder(Strict):
 
     artifact_sha256: SHA256
     quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
-    parts_per_plate: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
+    parts_per_plate: PartsPerPlate = 1
     requirements: Annotated[Requirements, Field(default_factory=Requirements)]
     profile: ProfileName | None = None
     plate: Plate | None = None
@@ -172,6 +175,8 @@ class Slicing(BaseModel):
     engine: str
     engine_version: str
     result_sha256: str | None
+    # Copies on the plate. Null while it is open how many fit.
+    parts: int | None
     estimated_run_seconds: float | None
     filament_grams: float | None
     error_code: str
@@ -196,7 +201,9 @@ class Job(BaseModel):
     file_deleted_at: datetime | None
     thumbnail_url: str | None
     quantity: int
-    parts_per_plate: int
+    # Where as many as fit were asked for: of the first plate that was sliced, null before that. Each run tells its own `parts`.
+    parts_per_plate: int | None
+    fit_plate: bool
     good_parts: int
     pending_parts: int
     priority: int
@@ -242,6 +249,7 @@ class Estimate(BaseModel):
     model_config = example(
         {
             "plates": 3,
+            "parts_per_plate": 4,
             "preparing": False,
             "run_seconds": 5400.0,
             "run_filament_grams": 31.5,
@@ -256,6 +264,8 @@ class Estimate(BaseModel):
     )
 
     plates: int
+    # Parts of one run. Null while as many as fit were asked for, and it is not known how many those are.
+    parts_per_plate: int | None
     preparing: bool
     run_seconds: float | None
     run_filament_grams: float | None

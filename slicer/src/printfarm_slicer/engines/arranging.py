@@ -4,7 +4,7 @@ import math
 
 from printfarm_files import Bounds
 
-from ..engine import SlicingFailed
+from ..engine import DoesNotFit, SlicingFailed
 
 Place = tuple[float, float]
 
@@ -22,7 +22,7 @@ def places(part: Bounds, room: Bounds, count: int, gap: float) -> list[Place]:
     found = arranged((x, y), (width, depth), count, gap)
     if found is None:
         what = "the part does" if count == 1 else f"{count} parts do"
-        raise SlicingFailed(
+        raise DoesNotFit(
             "slicer_refused", f"{what} not fit on the bed: {x:.1f} x {y:.1f} mm each, on {width:g} x {depth:g} mm"
         )
     return found

@@ -18,7 +18,7 @@ import structlog
 from printfarm_files import Bounds
 from printfarm_files.stl_write import write_stl
 
-from ..engine import Ended, Order, SlicingFailed, Wanted, own_file
+from ..engine import DoesNotFit, Ended, Order, SlicingFailed, Wanted, own_file
 from .arranging import centred, places
 from .orca_presets import FILAMENT, KINDS, MACHINE, PROCESS
 
@@ -108,6 +108,10 @@ class OrcaSlicer:
         write_stl(order.model, folder / MODEL, [(x + dx, y + dy, z) for dx, dy in around])
         return self._command(inside)
 
+    def trial(self, order: Order, folder: Path, inside: PurePosixPath) -> None:
+        """The copies are placed here."""
+        places(order.box, self.wanted(order.settings).room, order.parts, _gap(order.settings))
+
     def _command(self, inside: PurePosixPath) -> list[str]:
         """Every plate, so that what went to a second one is seen; arranged, for else the model lies at the bed's corner."""
         return [
@@ -140,7 +144,7 @@ class OrcaSlicer:
     def result(self, settings: Mapping[str, str], ended: Ended, folder: Path) -> Path:
         """Of the one plate. What did not fit on it was put on another, which nobody would print."""
         if (folder / SECOND_PLATE).exists():
-            raise SlicingFailed("slicer_refused", "the parts do not fit on one plate")
+            raise DoesNotFit("slicer_refused", "the parts do not fit on one plate")
         return own_file(folder / RESULT)
 
     def wanted(self, settings: Mapping[str, str]) -> Wanted:

@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from printfarm_files import Bounds
 from printfarm_files.threemf_write import write_clean_3mf
 
-from ..engine import RESULT, Ended, Order, SlicingFailed, Wanted, own_file
+from ..engine import RESULT, DoesNotFit, Ended, Order, SlicingFailed, Wanted, own_file
 
 NAME = "prusaslicer"
 PROGRAMS = ("prusa-slicer", "PrusaSlicer")
 MODEL = "model.3mf"
 CONFIG = "setup.ini"
+TRIAL = "trial.3mf"
 _VERSION = re.compile(r"PrusaSlicer-(\d{1,4}(?:\.\d{1,4}){1,3}[-+\w.]{0,40})")
 _PROGRESS = re.compile(r"^(\d{1,3}) =>")
 _TRACE = re.compile(r"^\[[^\]]*\] \[[^\]]*\] \[\w+\]\s*")
@@ -62,6 +63,13 @@ class PrusaSlicer:
         (folder / CONFIG).write_bytes(self._setup(order.settings))
         return self.command(inside, order.parts)
 
+    def trial(self, order: Order, folder: Path, inside: PurePosixPath) -> list[str]:
+        """It arranges before it exports: a 3MF costs it no slicing."""
+        command = self.prepare(order, folder, inside)
+        command[command.index("--export-gcode")] = "--export-3mf"
+        command[command.index("--output") + 1] = str(inside / TRIAL)
+        return command
+
     def _setup(self, settings: Mapping[str, str]) -> bytes:
         """As a flat INI. Line breaks are written as the two characters that it reads as one."""
         merged = {**settings, **{key: value for key, value in FORCED.items() if self._knows(key)}}
@@ -88,7 +96,7 @@ class PrusaSlicer:
         """It meets the end of its address space without a word, and leaves by an exception where a part is too large."""
         reason = _last_sentence(ended)
         if any(word in ended.stdout + ended.stderr for word in _PLAIN_WORDS):
-            return SlicingFailed("slicer_refused", reason)
+            return DoesNotFit("slicer_refused", reason)
         if not 0 < ended.returncode <= 128:
             return None
         if not reason:

@@ -58,7 +58,9 @@ def _waiting(*, picky: bool) -> sa.Select[Any]:
         own = job.artifact_sha256 + "/" + sa.cast(job.plate, sa.Text)
         kinds.append((job.artifact_sha256.in_(those) | job.gcode_sha256.in_(those), own))
     model = sa.case(*kinds, else_="")
-    kind = (sa.cast(job.requirements, sa.Text), model, job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer))
+    owed = sa.case((job.fit_plate, job.quantity - job.good_parts - job.pending_parts), else_=0)
+    plates = job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer)
+    kind = (sa.cast(job.requirements, sa.Text), model, plates, owed)
     place = sa.func.row_number().over(partition_by=kind, order_by=urgency)
     owes = (
         job.ended_at.is_(None),

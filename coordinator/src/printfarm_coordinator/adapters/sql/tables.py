@@ -115,6 +115,7 @@ job = sa.Table(
     _flag("needs_slicing"),
     _text("profile"),
     sa.Column("prepared", sa.Boolean, nullable=False, server_default=sa.true()),
+    _flag("fit_plate"),
     _text("packed_kind"),
     _count("plate"),
     _text("gcode_sha256"),
@@ -387,6 +388,8 @@ slicing = sa.Table(
     sa.Column("result_sha256", sa.Text, sa.ForeignKey("artifact.sha256")),
     sa.Column("estimated_seconds", sa.Double),
     sa.Column("filament_grams", sa.Double),
+    # Where the slicer was to find out how many fit: then ``parts`` is 0.
+    sa.Column("result_parts", sa.BigInteger),
     _text("error_code"),
     _text("error"),
     _time("created_at"),

@@ -39,6 +39,7 @@ class CreateJobRequest(_message.Message):
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     PLATE_FIELD_NUMBER: _builtins.int
+    FIT_PLATE_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     name: _builtins.str
     artifact_sha256: _builtins.str
@@ -55,6 +56,8 @@ class CreateJobRequest(_message.Message):
     """For a model: the quality profile to slice it with; empty for the default one."""
     plate: _builtins.int
     """For a sliced 3MF: the plate to print, from 1. 0 stands for its only one; INVALID_ARGUMENT if it has several."""
+    fit_plate: _builtins.bool
+    """For a model: as many parts on each plate as the printer's bed takes and the job owes; ``parts_per_plate`` is then left out."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -74,10 +77,11 @@ class CreateJobRequest(_message.Message):
         request_digest: _builtins.bytes = ...,
         profile: _builtins.str = ...,
         plate: _builtins.int = ...,
+        fit_plate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "due_time", b"due_time", "max_retries", b"max_retries", "requirements", b"requirements"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "artifact_sha256", b"artifact_sha256", "due_time", b"due_time", "idempotency_key", b"idempotency_key", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "plate", b"plate", "priority", b"priority", "profile", b"profile", "quantity", b"quantity", "request_digest", b"request_digest", "requirements", b"requirements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "artifact_sha256", b"artifact_sha256", "due_time", b"due_time", "fit_plate", b"fit_plate", "idempotency_key", b"idempotency_key", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "plate", b"plate", "priority", b"priority", "profile", b"profile", "quantity", b"quantity", "request_digest", b"request_digest", "requirements", b"requirements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
@@ -482,11 +486,13 @@ class EstimateJobRequest(_message.Message):
     REQUIREMENTS_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     PLATE_FIELD_NUMBER: _builtins.int
+    FIT_PLATE_FIELD_NUMBER: _builtins.int
     artifact_sha256: _builtins.str
     quantity: _builtins.int
     parts_per_plate: _builtins.int
     profile: _builtins.str
     plate: _builtins.int
+    fit_plate: _builtins.bool
     @_builtins.property
     def requirements(self) -> _job_pb2.Requirements: ...
     def __init__(
@@ -498,10 +504,11 @@ class EstimateJobRequest(_message.Message):
         requirements: _job_pb2.Requirements | None = ...,
         profile: _builtins.str = ...,
         plate: _builtins.int = ...,
+        fit_plate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requirements", b"requirements"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "parts_per_plate", b"parts_per_plate", "plate", b"plate", "profile", b"profile", "quantity", b"quantity", "requirements", b"requirements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_sha256", b"artifact_sha256", "fit_plate", b"fit_plate", "parts_per_plate", b"parts_per_plate", "plate", b"plate", "profile", b"profile", "quantity", b"quantity", "requirements", b"requirements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -520,6 +527,7 @@ class EstimateJobResponse(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    PARTS_PER_PLATE_FIELD_NUMBER: _builtins.int
     plates: _builtins.int
     """Runs, if every part is good."""
     preparing: _builtins.bool
@@ -527,6 +535,8 @@ class EstimateJobResponse(_message.Message):
     run_filament_grams: _builtins.float
     failure: _builtins.str
     """Why no printer could print it at all, in the slicer's words; empty if one might."""
+    parts_per_plate: _builtins.int
+    """Parts that one run makes; 0 while that is not known."""
     @_builtins.property
     def run_duration(self) -> _duration_pb2.Duration:
         """One run, by the slicer's word; absent if it is unknown."""
@@ -559,10 +569,11 @@ class EstimateJobResponse(_message.Message):
         reasons: _abc.Iterable[_job_pb2.WaitingReason] | None = ...,
         failure: _builtins.str = ...,
         cost: _cost_pb2.CostEstimate | None = ...,
+        parts_per_plate: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "cost", b"cost", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "able_printer_ids", b"able_printer_ids", "cost", b"cost", "failure", b"failure", "plates", b"plates", "preparing", b"preparing", "reasons", b"reasons", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams", "slicings", b"slicings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams", "able_printer_ids", b"able_printer_ids", "cost", b"cost", "failure", b"failure", "parts_per_plate", b"parts_per_plate", "plates", b"plates", "preparing", b"preparing", "reasons", b"reasons", "run_duration", b"run_duration", "run_filament_grams", b"run_filament_grams", "slicings", b"slicings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_filament_grams: _TypeAlias = _typing.Literal["run_filament_grams"]  # noqa: Y015
     _WhichOneofArgType__run_filament_grams: _TypeAlias = _typing.Literal["_run_filament_grams", b"_run_filament_grams"]  # noqa: Y015

@@ -190,6 +190,7 @@ class Job(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     PLATE_FIELD_NUMBER: _builtins.int
     GCODE_SHA256_FIELD_NUMBER: _builtins.int
+    FIT_PLATE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     name: _builtins.str
     state: Global___JobState.ValueType
@@ -226,6 +227,10 @@ class Job(_message.Message):
     gcode_sha256: _builtins.str
     """Of packed G-code (binary, or in a sliced 3MF): SHA-256 of the G-code within, as plain text. What is checked, and what printers
     get that take no such packing. Empty for other files, and until it was unpacked.
+    """
+    fit_plate: _builtins.bool
+    """Each plate holds as many parts as its printer's bed takes and the job still owes. ``parts_per_plate`` is then that of the first
+    plate that was sliced, and 0 before that; each run tells its own.
     """
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact: ...
@@ -287,10 +292,11 @@ class Job(_message.Message):
         cost: _cost_pb2.JobCost | None = ...,
         plate: _builtins.int = ...,
         gcode_sha256: _builtins.str = ...,
+        fit_plate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "requirements", b"requirements", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "gcode_sha256", b"gcode_sha256", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "plate", b"plate", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "at_risk", b"at_risk", "cancel_requested", b"cancel_requested", "client", b"client", "cost", b"cost", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "expected_end_time", b"expected_end_time", "failed_runs", b"failed_runs", "failure_reason", b"failure_reason", "fit_plate", b"fit_plate", "gcode_sha256", b"gcode_sha256", "good_parts", b"good_parts", "held", b"held", "hold_reason", b"hold_reason", "job_id", b"job_id", "max_retries", b"max_retries", "name", b"name", "parts_per_plate", b"parts_per_plate", "pending_parts", b"pending_parts", "plate", b"plate", "priority", b"priority", "profile", b"profile", "progress", b"progress", "quantity", b"quantity", "requirements", b"requirements", "slicings", b"slicings", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,6 +321,7 @@ class Slicing(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     slicing_id: _builtins.str
     state: Global___SlicingState.ValueType
     progress: _builtins.float
@@ -327,6 +334,8 @@ class Slicing(_message.Message):
     error_code: _builtins.str
     """Why it failed: a stable word, and a sentence."""
     error: _builtins.str
+    parts: _builtins.int
+    """Copies on the plate; 0 while it is open how many fit."""
     @_builtins.property
     def profiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The profiles of the setup, as name@version."""
@@ -353,10 +362,11 @@ class Slicing(_message.Message):
         error: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        parts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "create_time", b"create_time", "end_time", b"end_time", "estimated_run_duration", b"estimated_run_duration", "filament_grams", b"filament_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_version", b"engine_version", "error", b"error", "error_code", b"error_code", "estimated_run_duration", b"estimated_run_duration", "filament_grams", b"filament_grams", "profiles", b"profiles", "progress", b"progress", "result_sha256", b"result_sha256", "slicing_id", b"slicing_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_version", b"engine_version", "error", b"error", "error_code", b"error_code", "estimated_run_duration", b"estimated_run_duration", "filament_grams", b"filament_grams", "parts", b"parts", "profiles", b"profiles", "progress", b"progress", "result_sha256", b"result_sha256", "slicing_id", b"slicing_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__filament_grams: _TypeAlias = _typing.Literal["filament_grams"]  # noqa: Y015
     _WhichOneofArgType__filament_grams: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams"]  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)printfarm/slicer/v1/slicing_service.proto\x12\x13printfarm.slicer.v1\x1a\x1egoogle/protobuf/duration.proto\"\'\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"i\n\x10\x43laimWorkRequest\x12,\n\x07\x65ngines\x18\x01 \x03(\x0b\x32\x1b.printfarm.slicer.v1.Engine\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xce\x02\n\x04Task\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x31\n\x0e\x63laim_lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmodel_sha256\x18\x04 \x01(\t\x12\x18\n\x10model_size_bytes\x18\x05 \x01(\x03\x12\x12\n\nmodel_kind\x18\x06 \x01(\t\x12+\n\x06\x65ngine\x18\x07 \x01(\x0b\x32\x1b.printfarm.slicer.v1.Engine\x12\x39\n\x08settings\x18\x08 \x03(\x0b\x32\'.printfarm.slicer.v1.Task.SettingsEntry\x12\r\n\x05parts\x18\t \x01(\x05\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x11\x43laimWorkResponse\x12\'\n\x04task\x18\x01 \x01(\x0b\x32\x19.printfarm.slicer.v1.Task\"N\n\x11RenewClaimRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x01\"G\n\x12RenewClaimResponse\x12\x31\n\x0e\x63laim_lifetime\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\x10ReadModelRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\"\n\x11ReadModelResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\\\n\x12StoreResultRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x63hunk\x18\x04 \x01(\x0c\"%\n\x13StoreResultResponse\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\xbc\x01\n\x13\x43ompleteWorkRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x15\n\rresult_sha256\x18\x03 \x01(\t\x12\x35\n\x12\x65stimated_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x0e\x66ilament_grams\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_filament_grams\"\x16\n\x14\x43ompleteWorkResponse\"z\n\x0f\x46\x61ilWorkRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12.\n\x04\x63ode\x18\x03 \x01(\x0e\x32 .printfarm.slicer.v1.FailureCode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x12\n\x10\x46\x61ilWorkResponse*\xec\x01\n\x0b\x46\x61ilureCode\x12\x1c\n\x18\x46\x41ILURE_CODE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46\x41ILURE_CODE_SLICER_REFUSED\x10\x01\x12\x1f\n\x1b\x46\x41ILURE_CODE_SLICER_CRASHED\x10\x02\x12\x1d\n\x19\x46\x41ILURE_CODE_SLICER_LIMIT\x10\x03\x12\x1e\n\x1a\x46\x41ILURE_CODE_MODEL_REFUSED\x10\x04\x12\x1f\n\x1b\x46\x41ILURE_CODE_RESULT_REFUSED\x10\x05\x12\x1d\n\x19\x46\x41ILURE_CODE_WORKER_FAULT\x10\x06\x32\xcb\x04\n\x0eSlicingService\x12Z\n\tClaimWork\x12%.printfarm.slicer.v1.ClaimWorkRequest\x1a&.printfarm.slicer.v1.ClaimWorkResponse\x12]\n\nRenewClaim\x12&.printfarm.slicer.v1.RenewClaimRequest\x1a\'.printfarm.slicer.v1.RenewClaimResponse\x12\\\n\tReadModel\x12%.printfarm.slicer.v1.ReadModelRequest\x1a&.printfarm.slicer.v1.ReadModelResponse0\x01\x12\x62\n\x0bStoreResult\x12\'.printfarm.slicer.v1.StoreResultRequest\x1a(.printfarm.slicer.v1.StoreResultResponse(\x01\x12\x63\n\x0c\x43ompleteWork\x12(.printfarm.slicer.v1.CompleteWorkRequest\x1a).printfarm.slicer.v1.CompleteWorkResponse\x12W\n\x08\x46\x61ilWork\x12$.printfarm.slicer.v1.FailWorkRequest\x1a%.printfarm.slicer.v1.FailWorkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)printfarm/slicer/v1/slicing_service.proto\x12\x13printfarm.slicer.v1\x1a\x1egoogle/protobuf/duration.proto\"\'\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"i\n\x10\x43laimWorkRequest\x12,\n\x07\x65ngines\x18\x01 \x03(\x0b\x32\x1b.printfarm.slicer.v1.Engine\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe2\x02\n\x04Task\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x31\n\x0e\x63laim_lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmodel_sha256\x18\x04 \x01(\t\x12\x18\n\x10model_size_bytes\x18\x05 \x01(\x03\x12\x12\n\nmodel_kind\x18\x06 \x01(\t\x12+\n\x06\x65ngine\x18\x07 \x01(\x0b\x32\x1b.printfarm.slicer.v1.Engine\x12\x39\n\x08settings\x18\x08 \x03(\x0b\x32\'.printfarm.slicer.v1.Task.SettingsEntry\x12\r\n\x05parts\x18\t \x01(\x05\x12\x12\n\nmost_parts\x18\n \x01(\x05\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x11\x43laimWorkResponse\x12\'\n\x04task\x18\x01 \x01(\x0b\x32\x19.printfarm.slicer.v1.Task\"N\n\x11RenewClaimRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x01\"G\n\x12RenewClaimResponse\x12\x31\n\x0e\x63laim_lifetime\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\x10ReadModelRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\"\n\x11ReadModelResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\\\n\x12StoreResultRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x63hunk\x18\x04 \x01(\x0c\"%\n\x13StoreResultResponse\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\xcb\x01\n\x13\x43ompleteWorkRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x15\n\rresult_sha256\x18\x03 \x01(\t\x12\x35\n\x12\x65stimated_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x0e\x66ilament_grams\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05parts\x18\x06 \x01(\x05\x42\x11\n\x0f_filament_grams\"\x16\n\x14\x43ompleteWorkResponse\"z\n\x0f\x46\x61ilWorkRequest\x12\x12\n\nslicing_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12.\n\x04\x63ode\x18\x03 \x01(\x0e\x32 .printfarm.slicer.v1.FailureCode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x12\n\x10\x46\x61ilWorkResponse*\xec\x01\n\x0b\x46\x61ilureCode\x12\x1c\n\x18\x46\x41ILURE_CODE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46\x41ILURE_CODE_SLICER_REFUSED\x10\x01\x12\x1f\n\x1b\x46\x41ILURE_CODE_SLICER_CRASHED\x10\x02\x12\x1d\n\x19\x46\x41ILURE_CODE_SLICER_LIMIT\x10\x03\x12\x1e\n\x1a\x46\x41ILURE_CODE_MODEL_REFUSED\x10\x04\x12\x1f\n\x1b\x46\x41ILURE_CODE_RESULT_REFUSED\x10\x05\x12\x1d\n\x19\x46\x41ILURE_CODE_WORKER_FAULT\x10\x06\x32\xcb\x04\n\x0eSlicingService\x12Z\n\tClaimWork\x12%.printfarm.slicer.v1.ClaimWorkRequest\x1a&.printfarm.slicer.v1.ClaimWorkResponse\x12]\n\nRenewClaim\x12&.printfarm.slicer.v1.RenewClaimRequest\x1a\'.printfarm.slicer.v1.RenewClaimResponse\x12\\\n\tReadModel\x12%.printfarm.slicer.v1.ReadModelRequest\x1a&.printfarm.slicer.v1.ReadModelResponse0\x01\x12\x62\n\x0bStoreResult\x12\'.printfarm.slicer.v1.StoreResultRequest\x1a(.printfarm.slicer.v1.StoreResultResponse(\x01\x12\x63\n\x0c\x43ompleteWork\x12(.printfarm.slicer.v1.CompleteWorkRequest\x1a).printfarm.slicer.v1.CompleteWorkResponse\x12W\n\x08\x46\x61ilWork\x12$.printfarm.slicer.v1.FailWorkRequest\x1a%.printfarm.slicer.v1.FailWorkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,38 +34,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TASK_SETTINGSENTRY']._loaded_options = None
   _globals['_TASK_SETTINGSENTRY']._serialized_options = b'8\001'
-  _globals['_FAILURECODE']._serialized_start=1404
-  _globals['_FAILURECODE']._serialized_end=1640
+  _globals['_FAILURECODE']._serialized_start=1439
+  _globals['_FAILURECODE']._serialized_end=1675
   _globals['_ENGINE']._serialized_start=98
   _globals['_ENGINE']._serialized_end=137
   _globals['_CLAIMWORKREQUEST']._serialized_start=139
   _globals['_CLAIMWORKREQUEST']._serialized_end=244
   _globals['_TASK']._serialized_start=247
-  _globals['_TASK']._serialized_end=581
-  _globals['_TASK_SETTINGSENTRY']._serialized_start=534
-  _globals['_TASK_SETTINGSENTRY']._serialized_end=581
-  _globals['_CLAIMWORKRESPONSE']._serialized_start=583
-  _globals['_CLAIMWORKRESPONSE']._serialized_end=643
-  _globals['_RENEWCLAIMREQUEST']._serialized_start=645
-  _globals['_RENEWCLAIMREQUEST']._serialized_end=723
-  _globals['_RENEWCLAIMRESPONSE']._serialized_start=725
-  _globals['_RENEWCLAIMRESPONSE']._serialized_end=796
-  _globals['_READMODELREQUEST']._serialized_start=798
-  _globals['_READMODELREQUEST']._serialized_end=873
-  _globals['_READMODELRESPONSE']._serialized_start=875
-  _globals['_READMODELRESPONSE']._serialized_end=909
-  _globals['_STORERESULTREQUEST']._serialized_start=911
-  _globals['_STORERESULTREQUEST']._serialized_end=1003
-  _globals['_STORERESULTRESPONSE']._serialized_start=1005
-  _globals['_STORERESULTRESPONSE']._serialized_end=1042
-  _globals['_COMPLETEWORKREQUEST']._serialized_start=1045
-  _globals['_COMPLETEWORKREQUEST']._serialized_end=1233
-  _globals['_COMPLETEWORKRESPONSE']._serialized_start=1235
-  _globals['_COMPLETEWORKRESPONSE']._serialized_end=1257
-  _globals['_FAILWORKREQUEST']._serialized_start=1259
-  _globals['_FAILWORKREQUEST']._serialized_end=1381
-  _globals['_FAILWORKRESPONSE']._serialized_start=1383
-  _globals['_FAILWORKRESPONSE']._serialized_end=1401
-  _globals['_SLICINGSERVICE']._serialized_start=1643
-  _globals['_SLICINGSERVICE']._serialized_end=2230
+  _globals['_TASK']._serialized_end=601
+  _globals['_TASK_SETTINGSENTRY']._serialized_start=554
+  _globals['_TASK_SETTINGSENTRY']._serialized_end=601
+  _globals['_CLAIMWORKRESPONSE']._serialized_start=603
+  _globals['_CLAIMWORKRESPONSE']._serialized_end=663
+  _globals['_RENEWCLAIMREQUEST']._serialized_start=665
+  _globals['_RENEWCLAIMREQUEST']._serialized_end=743
+  _globals['_RENEWCLAIMRESPONSE']._serialized_start=745
+  _globals['_RENEWCLAIMRESPONSE']._serialized_end=816
+  _globals['_READMODELREQUEST']._serialized_start=818
+  _globals['_READMODELREQUEST']._serialized_end=893
+  _globals['_READMODELRESPONSE']._serialized_start=895
+  _globals['_READMODELRESPONSE']._serialized_end=929
+  _globals['_STORERESULTREQUEST']._serialized_start=931
+  _globals['_STORERESULTREQUEST']._serialized_end=1023
+  _globals['_STORERESULTRESPONSE']._serialized_start=1025
+  _globals['_STORERESULTRESPONSE']._serialized_end=1062
+  _globals['_COMPLETEWORKREQUEST']._serialized_start=1065
+  _globals['_COMPLETEWORKREQUEST']._serialized_end=1268
+  _globals['_COMPLETEWORKRESPONSE']._serialized_start=1270
+  _globals['_COMPLETEWORKRESPONSE']._serialized_end=1292
+  _globals['_FAILWORKREQUEST']._serialized_start=1294
+  _globals['_FAILWORKREQUEST']._serialized_end=1416
+  _globals['_FAILWORKRESPONSE']._serialized_start=1418
+  _globals['_FAILWORKRESPONSE']._serialized_end=1436
+  _globals['_SLICINGSERVICE']._serialized_start=1678
+  _globals['_SLICINGSERVICE']._serialized_end=2265
 # @@protoc_insertion_point(module_scope)

@@ -144,6 +144,7 @@ class Task(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    MOST_PARTS_FIELD_NUMBER: _builtins.int
     slicing_id: _builtins.str
     claim_token: _builtins.str
     model_sha256: _builtins.str
@@ -151,7 +152,8 @@ class Task(_message.Message):
     model_kind: _builtins.str
     """"stl" or "3mf"."""
     parts: _builtins.int
-    """Copies of the model on the plate."""
+    """Copies of the model on the plate; 0 asks for as many as the bed takes, at most ``most_parts``, and the answer says how many."""
+    most_parts: _builtins.int
     @_builtins.property
     def claim_lifetime(self) -> _duration_pb2.Duration:
         """How long the claim lasts unless it is renewed, counted from the answer."""
@@ -174,10 +176,11 @@ class Task(_message.Message):
         engine: Global___Engine | None = ...,
         settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         parts: _builtins.int = ...,
+        most_parts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim_lifetime", b"claim_lifetime", "engine", b"engine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_lifetime", b"claim_lifetime", "claim_token", b"claim_token", "engine", b"engine", "model_kind", b"model_kind", "model_sha256", b"model_sha256", "model_size_bytes", b"model_size_bytes", "parts", b"parts", "settings", b"settings", "slicing_id", b"slicing_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_lifetime", b"claim_lifetime", "claim_token", b"claim_token", "engine", b"engine", "model_kind", b"model_kind", "model_sha256", b"model_sha256", "model_size_bytes", b"model_size_bytes", "most_parts", b"most_parts", "parts", b"parts", "settings", b"settings", "slicing_id", b"slicing_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,11 +357,14 @@ class CompleteWorkRequest(_message.Message):
     RESULT_SHA256_FIELD_NUMBER: _builtins.int
     ESTIMATED_DURATION_FIELD_NUMBER: _builtins.int
     FILAMENT_GRAMS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     slicing_id: _builtins.str
     claim_token: _builtins.str
     result_sha256: _builtins.str
     filament_grams: _builtins.float
     """Absent if the slicer gave none."""
+    parts: _builtins.int
+    """Copies on the plate, where as many as fit were asked for."""
     @_builtins.property
     def estimated_duration(self) -> _duration_pb2.Duration:
         """The slicer's word on one run; absent if it gave none."""
@@ -371,10 +377,11 @@ class CompleteWorkRequest(_message.Message):
         result_sha256: _builtins.str = ...,
         estimated_duration: _duration_pb2.Duration | None = ...,
         filament_grams: _builtins.float | None = ...,
+        parts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "estimated_duration", b"estimated_duration", "filament_grams", b"filament_grams"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "claim_token", b"claim_token", "estimated_duration", b"estimated_duration", "filament_grams", b"filament_grams", "result_sha256", b"result_sha256", "slicing_id", b"slicing_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams", "claim_token", b"claim_token", "estimated_duration", b"estimated_duration", "filament_grams", b"filament_grams", "parts", b"parts", "result_sha256", b"result_sha256", "slicing_id", b"slicing_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__filament_grams: _TypeAlias = _typing.Literal["filament_grams"]  # noqa: Y015
     _WhichOneofArgType__filament_grams: _TypeAlias = _typing.Literal["_filament_grams", b"_filament_grams"]  # noqa: Y015

@@ -79,6 +79,11 @@ class CuraEngine:
         (folder / DEFINITION).write_text(_definition(settings))
         return self._command(where)
 
+    def trial(self, order: Order, folder: Path, inside: PurePosixPath) -> None:
+        """The copies are placed here."""
+        gap = _gap(self._resolved(order.settings))
+        places(order.box, self.wanted(order.settings).room, order.parts, gap)
+
     def _resolved(self, given: Mapping[str, str]) -> dict[str, Value]:
         asked = {key: value for key, value in given.items() if key not in _OUR_OWN}
         own = {key: given[key] for key in _OUR_OWN}
