@@ -105,6 +105,21 @@ def test_a_model_is_sliced_once_and_printed(farm: RealFarm) -> None:
     assert [each["profiles"][2] for each in slicings] == ["draft@1"]
 
 
+def test_plates_are_filled_and_the_last_one_holds_what_is_left(farm: RealFarm) -> None:
+    start_worker(farm)
+    job_id = submit(farm, "fit", box_stl(90, 90, 0.6), quantity=6, parts_per_plate="fit")
+    made = []
+    for _ in range(2):
+        run = farm.wait_run(job_id, "finished", seconds=200)
+        made.append(run["parts"])
+        farm.sign_off(run)
+        until(lambda: farm.status(job_id)["runs"][-1]["verdict"], 60, "it is signed off")
+        until(lambda: len(farm.status(job_id)["runs"]) > len(made) or len(made) == 2, 120, "the next plate")
+    job = in_state(farm, job_id, "completed")
+    # Six do not fit; four do; two are left.
+    assert (made, job["good_parts"], job["fit_plate"], job["parts_per_plate"]) == ([4, 2], 6, True, 4)
+
+
 def test_without_a_worker_a_model_is_refused_and_a_killed_one_is_taken_over(farm: RealFarm) -> None:
     with farm.client() as client:
         files = {"file": ("box.stl", box_stl()), "job": (None, '{"name": "x"}', "application/json")}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from printfarm_slicer.engine import Ended, SlicingFailed
+from printfarm_slicer.engine import DoesNotFit, Ended, SlicingFailed
 from printfarm_slicer.engines.prusaslicer import CONFIG, MODEL, PrusaSlicer
+from printfarm_slicer.filling import fill_plate
 from printfarm_slicer.running import run
 from printfarm_slicer.sandbox import Sandbox, SlicerLimits
 from printfarm_slicer.slicing import Work, check_end, slice_model
@@ -47,6 +48,29 @@ async def test_copies_stand_apart_on_one_plate(
     )
     copies = {line.rstrip() for line in path.read_text().splitlines() if line.startswith("; printing object")}
     assert len(copies) == 3
+
+
+async def test_a_plate_is_filled_with_as_many_as_fit_and_no_more(
+    prusaslicer: PrusaSlicer, sandbox: Sandbox, folder: Path, work: Callable[..., Work]
+) -> None:
+    asked = work(box_stl(90, 90, 0.6), parts=12)
+    path, checked, parts = await fill_plate(prusaslicer, sandbox, LIMITS, asked, folder, lambda part: None)
+    copies = {line.rstrip() for line in path.read_text().splitlines() if line.startswith("; printing object")}
+    assert len(copies) == parts == 4, "220 mm of bed hold two rows of two"
+    assert checked.estimated_seconds is not None
+    with pytest.raises(DoesNotFit):
+        await slice_model(prusaslicer, sandbox, LIMITS, replace(asked, parts=5), folder, lambda part: None)
+
+
+async def test_no_more_are_put_on_a_plate_than_are_asked_for_and_none_where_one_is_too_large(
+    prusaslicer: PrusaSlicer, sandbox: Sandbox, folder: Path, work: Callable[..., Work]
+) -> None:
+    asked = work(box_stl(40, 40, 0.6), parts=3)
+    path, _, parts = await fill_plate(prusaslicer, sandbox, LIMITS, asked, folder, lambda part: None)
+    copies = {line.rstrip() for line in path.read_text().splitlines() if line.startswith("; printing object")}
+    assert len(copies) == parts == 3
+    with pytest.raises(SlicingFailed, match="fit"):
+        await fill_plate(prusaslicer, sandbox, LIMITS, work(box_stl(400, 40, 1), parts=3), folder, lambda part: None)
 
 
 # Bad input 49: the real slicer given the real file runs nothing.
