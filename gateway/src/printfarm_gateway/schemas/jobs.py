@@ -123,7 +123,11 @@ class JobFields(Strict):
 class JobOrder(JobFields):
     """A job of a file that was uploaded before."""
 
-    model_config = example({**_JOB_EXAMPLE, "artifact_sha256": EXAMPLE_SHA256})
+    model_config = example(
+        {**_JOB_EXAMPLE, "artifact_sha256": EXAMPLE_SHA256},
+        {"name": "bracket", "quantity": 50, "parts_per_plate": "fit", "artifact_sha256": EXAMPLE_SHA256},
+        {"name": "lids", "quantity": 6, "plate": 2, "artifact_sha256": EXAMPLE_SHA256},
+    )
 
     artifact_sha256: SHA256
 
@@ -132,7 +136,9 @@ class EstimateOrder(Strict):
     """What a job would ask for."""
 
     model_config = example(
-        {"artifact_sha256": EXAMPLE_SHA256, "quantity": 10, "parts_per_plate": 4, "requirements": {"material": "PLA"}}
+        {"artifact_sha256": EXAMPLE_SHA256, "quantity": 10, "parts_per_plate": 4, "requirements": {"material": "PLA"}},
+        {"artifact_sha256": EXAMPLE_SHA256, "quantity": 50, "parts_per_plate": "fit"},
+        {"artifact_sha256": EXAMPLE_SHA256, "quantity": 6, "plate": 2},
     )
 
     artifact_sha256: SHA256
