@@ -142,6 +142,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "covers": ["unlisted"],
         "created_at": 1,
     },
+    "unpacked_file": {"packed_sha256": SHA, "plate": 2, "gcode_sha256": SHA, "estimated_seconds": 1.5},
     "profile": {
         "name": "draft",
         "version": 1,

@@ -101,7 +101,7 @@ def test_requirements_and_missing_profiles_and_workers_order_nothing() -> None:
 
 def test_the_file_is_of_the_printers_own_setup() -> None:
     shop = workshop(task(state=SlicingState.DONE))
-    assert shop.file_for(a_model_job(), printer("p1")) == PrintFile("f" * 64, 90.0)
+    assert shop.file_for(a_model_job(), printer("p1")) == PrintFile("f" * 64, 90.0, parts=1)
     other = shop.file_for(a_model_job(), printer("p2", "PETG"))
     assert isinstance(other, Obstacle)
     assert other.code == "not_sliced"
@@ -210,7 +210,9 @@ def test_what_the_preferred_slicer_has_made_is_printed_without_it() -> None:
     done = a_slicing(
         "c", key=key, state=SlicingState.DONE, result_sha256="c" * 64, estimated_seconds=9.0, ended_at=1_500 * SECOND
     )
-    assert of_two_slicers(done, engines=ENGINES).file_for(a_model_job(), printer("p1")) == PrintFile("c" * 64, 9.0)
+    assert of_two_slicers(done, engines=ENGINES).file_for(a_model_job(), printer("p1")) == PrintFile(
+        "c" * 64, 9.0, parts=1
+    )
     assert ordered(of_two_slicers(done, engines=ENGINES), a_model_job(), printer("p1")) == []
 
 
