@@ -112,6 +112,6 @@ async def _looked_at(jobs: int, printers: int) -> None:
 async def _look_and_choose(store: SqlStore) -> float:
     began = time.process_time()
     async with store.read() as look:
-        candidates = await look.candidates()
+        candidates = await look.free_candidates()
         choose(await look.waiting_jobs(len(candidates)), candidates, look.now)
     return (time.process_time() - began) * 1000

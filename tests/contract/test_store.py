@@ -17,9 +17,10 @@ from printfarm_coordinator.app.ports import (
     Upload,
     User,
 )
+from printfarm_coordinator.domain.assignment import is_open
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
 from printfarm_coordinator.domain.job import JobState
-from printfarm_coordinator.domain.printer import Bed
+from printfarm_coordinator.domain.printer import Bed, PrinterState
 from printfarm_coordinator.domain.run import ACTIVE, RunState
 from printfarm_coordinator.domain.slice import Slice
 from tests.support.stores import (
@@ -369,6 +370,28 @@ async def test_candidates_know_what_their_agent_is(store: Store) -> None:
     assert found == {"p1": (True, False), "p2": (False, False), "p3": (False, True)}
     assert one is not None
     assert one.printer == a_printer("p1")
+
+
+async def test_free_candidates_are_those_that_a_run_may_go_to(store: Store) -> None:
+    """Every one that the rules call open is among them; the busy and the dead are not read."""
+    free = {"active_run_id": None, "observed_state": PrinterState.IDLE}
+    printers = [
+        a_printer("p1", **free),
+        a_printer("p2", **free, agent_id="a2"),
+        a_printer("p3", **free | {"observed_state": PrinterState.ERROR}),
+        a_printer("p4", **free | {"active_run_id": "r1"}),
+        a_printer("p5", **free, held=True),
+        a_printer("p6", **free),
+    ]
+    await furnish(store, *printers)
+    async with store.write("agents") as tx:
+        await tx.put_agent(Agent("a2", 1, reachable=False))
+    async with store.read() as look:
+        every, found = await look.candidates(), await look.free_candidates()
+        now = look.now
+    assert [each.printer.printer_id for each in found] == ["p1", "p5", "p6"]
+    assert found == [each for each in every if each in found]
+    assert [each for each in every if is_open(each, now)] == [each for each in found if is_open(each, now)]
 
 
 async def test_an_artifact_is_immutable(store: Store) -> None:

@@ -26,7 +26,7 @@ from printfarm_coordinator.domain.costing import CostTally
 from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.file_facts import StoredFacts, materials
 from printfarm_coordinator.domain.job import Job, JobBacklog, job_backlog, parts_owed
-from printfarm_coordinator.domain.printer import Printer
+from printfarm_coordinator.domain.printer import Printer, PrinterState
 from printfarm_coordinator.domain.profile import Profile
 from printfarm_coordinator.domain.rate import Rate
 from printfarm_coordinator.domain.refusals import REFUSED_FILE
@@ -177,6 +177,15 @@ class MemoryReading:
 
     async def candidates(self) -> list[Candidate]:
         return [self._candidate(printer) for _, printer in sorted(self._t.printers.items())]
+
+    async def free_candidates(self) -> list[Candidate]:
+        return [
+            each
+            for each in await self.candidates()
+            if self._t.agents[each.printer.agent_id].reachable
+            and each.printer.active_run_id is None
+            and each.printer.observed_state is PrinterState.IDLE
+        ]
 
     async def candidate(self, printer_id: str) -> Candidate | None:
         printer = self._t.printers.get(printer_id)

@@ -40,7 +40,7 @@ async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
     async with farm.store.read() as look:
         if farm.vigilance.brake.is_on(look.now):
             return []
-        attached = [c for c in await look.candidates() if farm.hints.is_attached(c.printer.agent_id)]
+        attached = [c for c in await look.free_candidates() if farm.hints.is_attached(c.printer.agent_id)]
         candidates = [candidate for candidate in attached if is_open(candidate, look.now)]
         if not candidates:
             return []

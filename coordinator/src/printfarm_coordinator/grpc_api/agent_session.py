@@ -154,11 +154,12 @@ class AgentSession:
     async def messages(self) -> AsyncIterator[pb.ConnectResponse]:
         """What goes to the agent, the most urgent first, until the stream ends. Raises what ended it."""
         while True:
-            async for message in self._assignments():
-                yield message
+            # First what needs no look at the database: an agent that reported waits for it.
             if self._applied > self._acknowledged:
                 self._acknowledged = self._applied
                 yield pb.ConnectResponse(event_ack=pb.EventAck(sequence=self._acknowledged))
+            async for message in self._assignments():
+                yield message
             if self._beat > self._answered:
                 self._answered = self._beat
                 yield pb.ConnectResponse(heartbeat_ack=pb.HeartbeatAck(sequence=self._answered))

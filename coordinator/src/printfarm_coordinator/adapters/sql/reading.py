@@ -17,7 +17,7 @@ from ...app.ports import (
 )
 from ...domain.assignment import Candidate
 from ...domain.job import Job, JobBacklog
-from ...domain.printer import Printer
+from ...domain.printer import Printer, PrinterState
 from ...domain.refusals import REFUSED_FILE
 from ...domain.run import ACTIVE, Run, RunState
 from . import rows, tables
@@ -115,6 +115,11 @@ _RUNS_OF_JOB = (
     .order_by(_RUN_TABLE.created_at, _RUN_TABLE.run_id)
 )
 _EVERY_CANDIDATE = _CANDIDATES.order_by(tables.printer.c.printer_id)
+_FREE_CANDIDATES = _EVERY_CANDIDATE.where(
+    _AGENT.reachable,
+    tables.printer.c.active_run_id.is_(None),
+    tables.printer.c.observed_state == sa.literal_column(f"'{PrinterState.IDLE.value}'"),
+)
 _CANDIDATE = _CANDIDATES.where(tables.printer.c.printer_id == sa.bindparam("key"))
 _PRINTERS_OF = (
     sa.select(tables.printer)
@@ -230,6 +235,9 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
 
     async def candidates(self) -> list[Candidate]:
         return [_candidate(row) for row in await self._hot_all(_EVERY_CANDIDATE)]
+
+    async def free_candidates(self) -> list[Candidate]:
+        return [_candidate(row) for row in await self._hot_all(_FREE_CANDIDATES)]
 
     async def candidate(self, printer_id: str) -> Candidate | None:
         row = await self._hot_one(_CANDIDATE, {"key": printer_id})

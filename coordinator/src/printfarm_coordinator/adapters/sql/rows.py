@@ -14,7 +14,8 @@ from ...domain.printer import Abilities, Bed, BedState, Overrides, Printer, Prin
 from ...domain.run import Run, RunState, Verdict
 
 Row = Mapping[str, Any]
-_KINDS_OF_JOBS = 1_024
+# More than a large farm has of printers and of kinds of jobs.
+_REMEMBERED = 4_096
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_fields(kind: type, row: Row) -> dict[str, Any]:
-    given = dict(row)
+    given = row if isinstance(row, dict) else dict(row)
     return {name: given[name] for name in _names(kind) if name in given}
 
 
@@ -35,13 +36,13 @@ def _names(kind: type) -> tuple[str, ...]:
 def job_row(job: Job) -> dict[str, Any]:
     """A job as columns."""
     values = {name: getattr(job, name) for name in _names(Job)}
-    return values | {"state": job.state.value, "requirements": _requirements_row(job.requirements)}
+    return values | {"state": job.state.value, "requirements": _as_written(job.requirements)}
 
 
-@lru_cache(maxsize=_KINDS_OF_JOBS)
-def _requirements_row(wanted: Requirements) -> dict[str, Any]:
-    """Most jobs of a farm require what others do. Nobody changes it: it is written down."""
-    return asdict(wanted)
+@lru_cache(maxsize=_REMEMBERED)
+def _as_written(nested: Requirements | Abilities | Overrides) -> dict[str, Any]:
+    """Jobs require what others do, and a printer's abilities stay as they are. Nobody changes the dict: it is written down."""
+    return asdict(nested)
 
 
 def job_from(row: Row) -> Job:
@@ -95,8 +96,8 @@ def printer_row(printer: Printer) -> dict[str, Any]:
     values = {name: getattr(printer, name) for name in _names(Printer) if name not in nested}
     bed = printer.bed
     return values | {
-        "abilities": asdict(printer.abilities),
-        "overrides": asdict(printer.overrides),
+        "abilities": _as_written(printer.abilities),
+        "overrides": _as_written(printer.overrides),
         "observed_state": printer.observed_state.value,
         "bed_state": bed.state.value,
         "bed_token": bed.token,

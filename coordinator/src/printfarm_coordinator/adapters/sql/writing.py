@@ -94,11 +94,18 @@ class SqlWriting(SqlReading, SqlFileWriting, SqlRateWriting, SqlSafetyWriting, S
         if seen is None:
             return None
         job = await self.lock_job(seen.job_id)
-        row = await self._hot_one(_LOCK_RUN, {"key": run_id})
+        run = await self._locked_run(seen)
         printer = await self.lock_printer(seen.printer_id)
-        if job is None or row is None or printer is None:
+        if job is None or run is None or printer is None:
             return None
-        return Slice(job, rows.run_from(row), printer)
+        return Slice(job, run, printer)
+
+    async def _locked_run(self, seen: Run) -> Run | None:
+        if self._connection.dialect.name != "postgresql":
+            # No other transaction writes: what was seen in this one is so.
+            return seen
+        row = await self._hot_one(_LOCK_RUN, {"key": seen.run_id})
+        return rows.run_from(row) if row else None
 
     async def lock_agent(self, agent_id: str) -> Agent | None:
         row = await self._hot_one(_LOCK_AGENT, {"key": agent_id})
