@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import asdict, replace
 from typing import Any
 
+import pytest
+
 from printfarm_coordinator.adapters.sql.writing import audit_hash
 from printfarm_coordinator.app.file_ports import Artifact, FileFilter
 from printfarm_coordinator.app.ports import (
@@ -188,8 +190,31 @@ async def test_the_most_urgent_waiting_jobs_of_each_kind(store: Store) -> None:
         }.items():
             await tx.add_jobs([a_job(name, **changes)])
     async with store.read() as look:
+        assert await look.is_any_job_waiting()
         assert {job.job_id for job in await look.waiting_jobs(2)} == {"old", "soon", "picky"}
         assert {job.job_id for job in await look.waiting_jobs(9)} == {"old", "soon", "late", "j1", "picky"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"held": True},
+        {"cancel_requested": True},
+        {"prepared": False},
+        {"failed_runs": 4},
+        {"good_parts": 1, "pending_parts": 3},
+        {"state": JobState.FAILED, "ended_at": 5},
+    ],
+)
+async def test_a_job_that_owes_nothing_now_does_not_wait(store: Store, changes: dict[str, Any]) -> None:
+    await furnish(store)
+    async with store.write("only") as tx:
+        job = await tx.lock_job("j1")
+        assert job is not None and await tx.is_any_job_waiting()
+        await tx.save_job(job, replace(job, **changes))
+    async with store.read() as look:
+        assert not await look.is_any_job_waiting()
+        assert await look.waiting_jobs(9) == []
 
 
 async def test_the_backlog_is_what_the_open_jobs_owe(store: Store) -> None:

@@ -119,6 +119,9 @@ class MemoryReading:
                 by_kind.setdefault((job.requirements, own, owed), []).append(job)
         return [job for jobs in by_kind.values() for job in jobs[:each]]
 
+    async def is_any_job_waiting(self) -> bool:
+        return bool(await self.waiting_jobs(1))
+
     async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
         found = [
             run

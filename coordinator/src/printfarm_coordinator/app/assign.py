@@ -40,6 +40,9 @@ async def assign_once(farm: Farm, leadership: Leadership) -> list[Run]:
     async with farm.store.read() as look:
         if farm.vigilance.brake.is_on(look.now):
             return []
+        if not await look.is_any_job_waiting():
+            # As when all agents come back at once: each tells of its printers, and nothing is to be printed.
+            return []
         attached = [c for c in await look.free_candidates() if farm.hints.is_attached(c.printer.agent_id)]
         candidates = [candidate for candidate in attached if is_open(candidate, look.now)]
         if not candidates:

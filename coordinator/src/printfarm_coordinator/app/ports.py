@@ -202,6 +202,10 @@ class Reading(FileReading, RateReading, SafetyReading, SlicingReading, Protocol)
         """
         ...
 
+    async def is_any_job_waiting(self) -> bool:
+        """Whether ``waiting_jobs`` would find one."""
+        ...
+
     async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
         """(SHA-256, printer id) -> why, of files that agents refused since."""
         ...

@@ -170,11 +170,12 @@ async def _add_printer(farm: Farm, tx: Writing, agent: Agent, said: GreetedPrint
 
 async def wanted(look: Reading, agent_id: str, printer_ids: Sequence[str] | None = None) -> list[Desired]:
     """What is wanted of the agent's printers: of all, or of those named."""
-    found = []
-    for printer in await look.printers(agent_id):
-        if printer_ids is None or printer.printer_id in printer_ids:
-            found.append(await _wanted_of(look, printer))
-    return found
+    if printer_ids is None:
+        printers = await look.printers(agent_id)
+    else:
+        named = [await look.printer(printer_id) for printer_id in printer_ids]
+        printers = [printer for printer in named if printer is not None and printer.agent_id == agent_id]
+    return [await _wanted_of(look, printer) for printer in printers]
 
 
 async def _wanted_of(look: Reading, printer: Printer) -> Desired:

@@ -47,6 +47,17 @@ _CANDIDATES = sa.select(
 _JOB, _RUN, _PRINTER, _AGENT_ROW = map(by_key, (tables.job, tables.run, tables.printer, tables.agent))
 
 
+_OWES = (
+    tables.job.c.ended_at.is_(None),
+    ~tables.job.c.held,
+    ~tables.job.c.cancel_requested,
+    tables.job.c.prepared,
+    tables.job.c.failed_runs <= tables.job.c.max_retries,
+    tables.job.c.good_parts + tables.job.c.pending_parts < tables.job.c.quantity,
+)
+_ANY_WAITING = sa.select(tables.job.c.job_id).where(*_OWES).limit(1)
+
+
 def _waiting(*, picky: bool) -> sa.Select[Any]:
     """Jobs that owe parts (``domain.job.parts_owed``) and their places, the most urgent of a kind first."""
     job = tables.job.c
@@ -62,15 +73,7 @@ def _waiting(*, picky: bool) -> sa.Select[Any]:
     plates = job.parts_per_plate * sa.cast(job.needs_slicing, sa.Integer)
     kind = (sa.cast(job.requirements, sa.Text), model, plates, owed)
     place = sa.func.row_number().over(partition_by=kind, order_by=urgency)
-    owes = (
-        job.ended_at.is_(None),
-        ~job.held,
-        ~job.cancel_requested,
-        job.prepared,
-        job.failed_runs <= job.max_retries,
-        job.good_parts + job.pending_parts < job.quantity,
-    )
-    ranked = sa.select(tables.job, place.label("place")).where(*owes).subquery()
+    ranked = sa.select(tables.job, place.label("place")).where(*_OWES).subquery()
     return sa.select(ranked).where(ranked.c.place <= sa.bindparam("each"))
 
 
@@ -177,6 +180,9 @@ class SqlReading(SqlFileReading, SqlRateReading, SqlSafetyReading, SqlSlicingRea
         else:
             found = await self._hot_all(_WAITING, {"each": each}, is_far=True)
         return [rows.job_from(row) for row in found]
+
+    async def is_any_job_waiting(self) -> bool:
+        return await self._hot_one(_ANY_WAITING, {}) is not None
 
     async def refused_files(self, since: int) -> dict[tuple[str, str], str]:
         return {
