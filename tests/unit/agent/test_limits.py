@@ -44,7 +44,7 @@ def test_54_line_ends_of_all_kinds_in_one_file(tmp_path: Path) -> None:
 
 # What the catalogue names, whatever the list of the code holds: an entry that is lost there is missed here.
 CATALOGUE = """
-M500 | M501 | M502 | M504 | M92 X100 | M206 X1 | M851 Z-9 | M301 P1 | M303 E0 S200 | M304 P1
+M500 | M501 | M502 | M503 | M504 | M92 X100 | M206 X1 | M851 Z-9 | M301 P1 | M303 E0 S200 | M304 P1
 M997 | M28 a.gco | M29 | M30 a.gco | M32 a.gco | M42 P4 S255 | M43 P1 | M226 P2 S1 | M80 | M81 | M999 | M112
 M121 | M211 S0 | M302 S0 | M302 P1
 RUN_SHELL_COMMAND CMD=x | SAVE_CONFIG | SET_HEATER_TEMPERATURE HEATER=extruder TARGET=250 | RESTART | FIRMWARE_RESTART

@@ -10,6 +10,7 @@ FORBIDDEN = {
     "M500": "writes the printer's settings",
     "M501": "loads the printer's settings",
     "M502": "resets the printer's settings",
+    "M503": "answers with all of the printer's settings, which holds a stream up",
     "M504": "writes the printer's settings",
     "M92": "changes steps per millimetre",
     "M206": "changes the home offset",
