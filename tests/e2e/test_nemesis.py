@@ -5,7 +5,9 @@ Afterwards all must be done, and the checker must find nothing.
 
 import contextlib
 import random
+import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from tests.support.proxy import FaultProxy, Weather
 
 pytestmark = pytest.mark.timeout(900)
 OVER = ("completed", "cancelled", "failed")
+_NO_DATABASE = re.compile(r"database system\s+is|Connect call failed|Connection (refused|reset)|connection was closed")
 
 
 class Nemesis:
@@ -34,6 +37,10 @@ class Nemesis:
         self.random = random.Random(seed)
         self.orders = 0
         self.done: list[str] = []
+        # Held while a program is killed and started again on purpose.
+        self._hands = threading.Lock()
+        self._over = threading.Event()
+        self.faults: list[str] = []
 
     def rage(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -52,6 +59,29 @@ class Nemesis:
                 self.day()
         self.proxy.weather = Weather()
         self.proxy.cut()
+
+    @contextmanager
+    def managed(self) -> Iterator[None]:
+        """As systemd does it: a coordinator that finds no database while it starts ends, and is begun again."""
+        manager = threading.Thread(target=self._manage, daemon=True)
+        manager.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            manager.join(30)
+        assert not self.faults, self.faults
+
+    def _manage(self) -> None:
+        coordinator = self.farm.coordinator
+        while not self._over.wait(0.5):
+            with self._hands:
+                if coordinator.process is None or coordinator.is_alive:
+                    continue
+                end = coordinator.log()[-2_000:]
+                if coordinator.process.returncode != 1 or not _NO_DATABASE.search(end):
+                    self.faults.append(f"ended with {coordinator.process.returncode}: {end}")
+                coordinator.start()
 
     # -- evils
 
@@ -83,9 +113,10 @@ class Nemesis:
 
     def kill(self) -> None:
         victim = self._victim()
-        victim.kill()
-        time.sleep(self.random.uniform(0.0, 1.5))
-        victim.start()
+        with self._hands:
+            victim.kill()
+            time.sleep(self.random.uniform(0.0, 1.5))
+            victim.start()
 
     def stop(self) -> None:
         victim = self._victim()
@@ -178,8 +209,9 @@ def behind_a_proxy(folder: Path, seed: int, url: str = "") -> Iterator[tuple[Rea
 def rage(farm: RealFarm, proxy: FaultProxy, seed: int, seconds: float, postgres: PostgresServer | None = None) -> None:
     nemesis = Nemesis(farm, proxy, seed, postgres)
     try:
-        nemesis.rage(seconds)
-        until(nemesis.all_is_done, 240, f"all is done; {farm.try_get('/api/v1/jobs')}")
+        with nemesis.managed():
+            nemesis.rage(seconds)
+            until(nemesis.all_is_done, 240, f"all is done; {farm.try_get('/api/v1/jobs')}")
         seen = checked(farm, settled=True)
         assert seen["physical_start"] >= 2, "too little happened"
     except BaseException:
