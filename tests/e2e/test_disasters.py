@@ -1,16 +1,20 @@
 """A blocked coordinator, a second one, a full disk, a database from yesterday: real programs, and the printers' own logs."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.test_farm import all_events, checked, finish
 from tests.support.farm import LEASE, RealFarm, real_farm, until
+from tests.support.history import read_rows
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(240)
@@ -60,26 +64,58 @@ def test_a_second_coordinator_on_the_same_ports_ends(farm: RealFarm) -> None:
     assert checked(farm)["physical_start"] == 1
 
 
+@contextmanager
+def standby(farm: RealFarm) -> Iterator[dict[str, int]]:
+    """A second coordinator of the same farm, on ports of its own."""
+    ports = {name: free_port() for name in ("AGENTS", "CONTROL", "ENROLLMENT", "ADMIN", "METRICS")}
+    other = {f"PRINTFARM_{name}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()}
+    environment = os.environ | farm.coordinator.environment | other
+    log_path = farm.folder / "second.log"
+    with log_path.open("ab") as log:
+        second = subprocess.Popen(farm.coordinator.command, env=environment, cwd=farm.folder, stdout=log, stderr=log)
+    try:
+        until(lambda: "coordinator serves" in log_path.read_text(), 60)
+        yield ports
+    finally:
+        second.kill()
+        second.wait()
+
+
 def test_a_second_coordinator_on_other_ports_takes_no_part(tmp_path: Path, postgres: Any) -> None:
     """I20: it stands by. Agents that come to it are sent away, and it offers nothing, while the first leads."""
+    with real_farm(tmp_path, database_url=postgres.database(), printer_count=1) as farm, standby(farm):
+        jobs = [farm.submit(f"one leads {n}", quantity=1) for n in range(2)]
+        for job_id in jobs:
+            finish(farm, job_id)
+        assert checked(farm)["physical_start"] == 2
+
+
+def leads(port: int) -> bool | None:
+    """As its figures say; None while they do not come."""
+    with suppress(httpx.TransportError):
+        return "printfarm_leads 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    return None
+
+
+@pytest.mark.slow
+def test_a_leader_that_slept_past_its_term_changes_nothing_when_it_wakes(tmp_path: Path, postgres: Any) -> None:
+    """I20: a job waits and a printer is free, and who wakes up leads no more. When the other is gone it does again."""
     with real_farm(tmp_path, database_url=postgres.database(), printer_count=1) as farm:
-        names = ("AGENTS", "CONTROL", "ENROLLMENT", "ADMIN", "METRICS")
-        ports = {name: free_port() for name in names}
-        other = {f"PRINTFARM_{name}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()}
-        environment = os.environ | farm.coordinator.environment | other
-        with (farm.folder / "second.log").open("ab") as log:
-            second = subprocess.Popen(
-                farm.coordinator.command, env=environment, cwd=farm.folder, stdout=log, stderr=log
-            )
-        try:
-            until(lambda: "coordinator serves" in (farm.folder / "second.log").read_text(), 30)
-            jobs = [farm.submit(f"one leads {n}", quantity=1) for n in range(2)]
-            for job_id in jobs:
-                finish(farm, job_id)
-            assert checked(farm)["physical_start"] == 2
-        finally:
-            second.kill()
-            second.wait()
+        assert farm.post("/api/v1/printers/p0/hold", {"reason": "nobody offers yet"}).status_code == 200
+        job_id = farm.submit("waits", quantity=1)
+        with standby(farm) as ports:
+            farm.coordinator.signal(signal.SIGSTOP)
+            until(lambda: leads(ports["METRICS"]), 120, "the standby leads")
+            before = read_rows(farm.database)
+            farm.coordinator.signal(signal.SIGCONT)
+            until(lambda: leads(farm.ports["metrics"]) is False, 60, "who woke up leads no more")
+            assert leads(ports["METRICS"])
+            after = read_rows(farm.database)
+            assert (after["run"], after["job"]) == (before["run"], before["job"])
+        until(lambda: leads(farm.ports["metrics"]), 120, "it leads again")
+        until(lambda: farm.post("/api/v1/printers/p0/release").status_code == 200, 60, "released")
+        finish(farm, job_id)
+        assert checked(farm)["physical_start"] == 1
 
 
 @pytest.fixture
