@@ -1,4 +1,4 @@
-"""The whole line with real OctoPrint, Moonraker with Klipper, and PrusaLink: a job from POST to a verified print."""
+"""The whole line with real printer software, OctoPrint and Moonraker with Klipper: a job from POST to a verified print."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from printfarm_agent.drivers.prusalink.protocol import long_name
-from tests.support import octoprint, prusalink_pi
 from tests.support.farm import RealFarm, real_farm, until
 from tests.support.klipper import KlipperServer
-from tests.support.octoprint import OctoPrintServer
-from tests.support.prusalink_pi import PrusaLinkPi
+from tests.support.octoprint import KEY, OctoPrintServer
 
 pytestmark = pytest.mark.timeout(300)
 _PRINTER = """
@@ -23,25 +20,23 @@ options = {{ url = "{url}", api_key_file = "{key}", timeout_seconds = 5 }}
 """
 
 
-Server = OctoPrintServer | KlipperServer | PrusaLinkPi
-# How much quicker than real time each machine dwells.
-_SCALES = {"octoprint": 1, "moonraker": 1, "prusalink": 20}
-
-
-def gcode(seconds: int, scale: int) -> bytes:
-    """So many seconds of real time."""
-    dwell = b"".join(b"G1 X%d Y20 F6000\nG4 P%d\n" % (10 + i % 2 * 10, 200 * scale) for i in range(seconds * 4))
+def gcode(seconds: int) -> bytes:
+    """Both virtual machines dwell in real time."""
+    dwell = b"".join(b"G1 X%d Y20 F6000\nG4 P200\n" % (10 + i % 2 * 10) for i in range(seconds * 4))
     return b"; estimated printing time (normal mode) = %ds\nG28\nG1 Z0.2 F600\n" % seconds + dwell
 
 
-@pytest.fixture(params=list(_SCALES))
+@pytest.fixture(params=["octoprint", "moonraker"])
 def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RealFarm, str, Callable[[], list[str]]]]:
     """An agent with one real printer; the printer's name; and the files whose print began on it."""
     driver = str(request.param)
-    fixtures = {"octoprint": "octoprint_server", "moonraker": "klipper_server", "prusalink": "prusalink_pi"}
-    server: Server = request.getfixturevalue(fixtures[driver])
-    keys = {"octoprint": octoprint.KEY, "prusalink": prusalink_pi.KEY}
-    key = server.key if isinstance(server, KlipperServer) else keys[driver]
+    server: OctoPrintServer | KlipperServer
+    if driver == "octoprint":
+        server = request.getfixturevalue("octoprint_server")
+        key = KEY
+    else:
+        server = request.getfixturevalue("klipper_server")
+        key = server.key
     server.clear()
     before = len(_starts(server))
     (tmp_path / "key").write_text(key)
@@ -51,9 +46,9 @@ def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RealF
         yield running, driver, lambda: _starts(server)[before:]
 
 
-def _starts(server: Server) -> list[str]:
-    paths = [job["filename"] for job in server.history(0.0)] if isinstance(server, KlipperServer) else server.starts()
-    return [long_name(path.rpartition("/")[2]) for path in paths]
+def _starts(server: OctoPrintServer | KlipperServer) -> list[str]:
+    paths = server.starts() if isinstance(server, OctoPrintServer) else [job["filename"] for job in server.history(0.0)]
+    return [path.rpartition("/")[2] for path in paths]
 
 
 def _state(farm: RealFarm, printer_id: str) -> str | None:
@@ -62,7 +57,7 @@ def _state(farm: RealFarm, printer_id: str) -> str | None:
 
 
 def _submit(farm: RealFarm, driver: str, seconds: int) -> str:
-    return farm.submit("real", gcode=gcode(seconds, _SCALES[driver]), requirements={"printer_ids": [driver]})
+    return farm.submit("real", gcode=gcode(seconds), requirements={"printer_ids": [driver]})
 
 
 def _act(farm: RealFarm, run: dict[str, Any], action: str) -> None:
