@@ -21,6 +21,7 @@ from printfarm_coordinator.domain.printer import Abilities, BedState, PrinterSta
 from printfarm_coordinator.domain.reunion import LocalStage
 from printfarm_coordinator.domain.run import RunState
 from printfarm_coordinator.grpc_api import agent_convert, convert
+from printfarm_files import Kind
 from printfarm_rpc.errors import Code, FarmError
 
 TABLES = [
@@ -136,7 +137,7 @@ def test_how_an_agent_can_be_reached() -> None:
 
 
 def test_each_kind_of_artifact_has_its_number() -> None:
-    kinds = {convert.artifact(Artifact("a", 1, kind, "n", 0)).kind for kind in ("gcode", "stl", "3mf")}
+    kinds = {convert.artifact(Artifact("a", 1, kind.value, "n", 0)).kind for kind in Kind}
     assert set(artifact_pb2.ArtifactKind.values()) == {0, *kinds}
 
 
