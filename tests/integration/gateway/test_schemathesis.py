@@ -153,8 +153,13 @@ def make_real(case: Any, real: dict[str, str]) -> None:
         if "price" in case.body:
             case.body = RATE
             return
-        # G-code is sliced already.
-        case.body.pop("profile", None)
+        # G-code is sliced already, has no plates, and makes as many parts as it makes.
+        for asked in (case.body, case.body.get("job")):
+            if isinstance(asked, dict):
+                asked.pop("profile", None)
+                asked.pop("plate", None)
+                if asked.get("parts_per_plate") == "fit":
+                    asked["parts_per_plate"] = 4
         if "file" in case.body:
             case.body["file"] = GCODE
     if "Upload-Offset" in (case.headers or {}):
