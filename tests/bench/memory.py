@@ -7,13 +7,14 @@ import time
 
 from tests.support.farm import RealFarm
 
-from .farms import pid_of, prepared_farm, serving_farm
+from .farms import bare_grpc, pid_of, prepared_farm, serving_farm
 from .figures import above_at_most, figure_at_most, single, tell
 from .fleet import PlayedAgent, agents_target, enrolled, printer
 from .processes import memory_mb
 from .telemetry import OURS, batch
 
-_BARE_CLIENT = """
+# Idle, it has connected to nobody: told beside the yardstick, so that nobody takes the one for the other.
+_IDLE_CLIENT = """
 import asyncio, grpc
 async def main():
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
@@ -21,8 +22,22 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
-# As where the agent alone is installed: rich, which structlog takes if it is there, comes with the servers' command lines.
-_AGENT_ALONE = "import sys; sys.modules['rich'] = None; from printfarm_agent.__main__ import main; main()"
+# What the agent's connection is, with nothing of ours around it: mutual TLS, a standing stream, the messages.
+_BARE_CLIENT = """
+import asyncio, grpc, sys, uvloop
+from pathlib import Path
+from printfarm.agent.v1 import agent_service_pb2 as pb
+async def main(port, folder):
+    key, chain, roots = ((Path(folder) / name).read_bytes() for name in ("key.pem", "certificate.pem", "roots.pem"))
+    credentials = grpc.ssl_channel_credentials(roots, key, chain)
+    async with grpc.aio.secure_channel("127.0.0.1:" + port, credentials) as channel:
+        stream = channel.stream_stream("/bare/echo")()
+        await stream.write(pb.ConnectRequest().SerializeToString() or b"hello")
+        await stream.read()
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+uvloop.run(main(*sys.argv[1:]))
+"""
 _SETTLE_SECONDS = 4.0
 _AGENTS, _PRINTERS = 20, 10
 _KB_A_PRINTER = 200
@@ -30,15 +45,16 @@ _KB_A_PRINTER = 200
 
 def agent() -> None:
     """Above a bare grpc.aio client; then with ten printers more."""
-    bare = _of_script(_BARE_CLIENT)
-    sizes = {}
+    sizes, bare = {}, 0.0
     for count in (1, 11):
         with prepared_farm(printer_count=count) as farm:
-            farm.agent.command = [sys.executable, "-c", _AGENT_ALONE, *farm.agent.command[3:]]
             farm.start()
             time.sleep(_SETTLE_SECONDS)
             sizes[count] = memory_mb(pid_of(farm.agent))
-    tell("agent memory, 1 printer", single(sizes[1], bare), "MB", above_at_most(10))
+            with bare_grpc(farm) as (port, _):
+                bare = _of_script(_BARE_CLIENT, str(port), str(farm.data / "gateway"))
+    idle = _of_script(_IDLE_CLIENT)
+    tell("agent memory, 1 printer", single(sizes[1], bare), "MB", above_at_most(10), idle_client=round(idle, 1))
     tell("agent memory, a further printer", single((sizes[11] - sizes[1]) / 10, 1.0), "MB", figure_at_most(1))
 
 
@@ -63,8 +79,8 @@ def coordinator() -> None:
     )
 
 
-def _of_script(script: str) -> float:
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+def _of_script(script: str, *arguments: str) -> float:
+    process = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.5)

@@ -2,7 +2,8 @@
 
 from importlib.metadata import version
 
-from printfarm_rpc import prepare_grpc
+from printfarm_rpc import prepare_grpc, prepare_logs
 
 prepare_grpc()
+prepare_logs()
 __version__ = version("printfarm-coordinator")

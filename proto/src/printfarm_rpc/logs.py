@@ -29,7 +29,7 @@ def configure(program: str, *, level: str = "INFO", stream: Any = None) -> None:
         _escape,
     ]
     final: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=readable)]
+        [structlog.dev.ConsoleRenderer(colors=readable, exception_formatter=structlog.dev.plain_traceback)]
         if readable
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )
