@@ -7,7 +7,7 @@ EDITABLES := $(foreach part,$(PARTS),-e $(part))
 SUM := $(shell cat deploy/lock/*.txt $(foreach part,$(PARTS),$(part)/pyproject.toml) | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Most of the tests wait for programs.
-WORKERS ?= 4
+WORKERS ?= 6
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
@@ -39,11 +39,11 @@ run: $(VENV)/.run-$(SUM) ## the whole farm with virtual printers, at http://loca
 
 test: setup ## the tests, with private servers of what this machine has
 	@$(BIN)/python tests/servers.py
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-all: setup ## the tests, and the long ones
 	@$(BIN)/python tests/servers.py
-	@$(BIN)/python -m pytest -q -n $(WORKERS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 conformance: setup ## every driver against its printer, as a table; ARGS="-k octoprint" for one
 	@$(BIN)/python tests/servers.py

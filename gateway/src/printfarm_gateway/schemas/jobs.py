@@ -3,8 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from .base import (
     EXAMPLE_ID,
@@ -25,8 +34,22 @@ from .runs import RUN_EXAMPLE, Run
 
 JobState = Literal["received", "preparing", "queued", "active", "cancelling", "completed", "failed", "cancelled"]
 SlicingState = Literal["queued", "running", "done", "failed"]
+_MOST_PARTS = 10_000
+
+
+def _in_one_word(given: object, check: ValidatorFunctionWrapHandler) -> object:
+    """One complaint about the field, not one for each kind of answer it might have been."""
+    try:
+        return check(given)
+    except ValidationError:
+        words = f'Input should be a whole number from 1 to {_MOST_PARTS}, or "fit"'
+        raise PydanticCustomError("parts_per_plate", words) from None
+
+
 # "fit", for a model: as many on each plate as the printer's bed takes and the job still owes.
-PartsPerPlate = Annotated[StrictInt, Field(ge=1, le=10_000)] | Literal["fit"]
+PartsPerPlate = Annotated[
+    Annotated[StrictInt, Field(ge=1, le=_MOST_PARTS)] | Literal["fit"], WrapValidator(_in_one_word)
+]
 Plate = Annotated[StrictInt, Field(ge=1, le=9_999)]
 _JOB_EXAMPLE: JsonDict = {
     "name": "bracket",
