@@ -7,7 +7,7 @@ EDITABLES := $(foreach part,$(PARTS),-e $(part))
 SUM := $(shell cat deploy/lock/*.txt $(foreach part,$(PARTS),$(part)/pyproject.toml) | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Most of the tests wait for programs.
-WORKERS ?= 6
+WORKERS ?= 4
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help

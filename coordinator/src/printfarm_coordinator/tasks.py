@@ -17,6 +17,10 @@ async def _supervise(name: str, work: Work, restarted: Callable[[str], None]) ->
             await work()
             return
         except Exception:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                # What it raised on its way out, such as of a connection that was closed under it, hides that it was cancelled.
+                raise asyncio.CancelledError from None
             _LOG.exception("background task failed; it is begun again", task=name)
             restarted(name)
             await asyncio.sleep(_PAUSE_SECONDS)

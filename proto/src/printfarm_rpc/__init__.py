@@ -19,7 +19,8 @@ def prepare_grpc() -> None:
 
 def prepare_logs() -> None:
     """Imports structlog without rich, which it takes once, when it is imported, wherever rich is installed: 6 MB in every
-    program, to draw tracebacks with the values of local variables. Each program's ``__init__`` calls it."""
+    program, to draw tracebacks with the values of local variables. Each program's ``__init__`` calls it, and the
+    agent's logs, for the host process of a serial line needs none."""
     if "rich" in sys.modules:
         return
     sys.modules["rich"] = None  # type: ignore[assignment]

@@ -7,8 +7,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import structlog
-from structlog.typing import EventDict, Processor
+from . import prepare_logs
+
+prepare_logs()
+
+import structlog  # noqa: E402
+from structlog.typing import EventDict, Processor  # noqa: E402
 
 _SECRET = ("password", "secret", "token", "api_key", "authorization", "private_key", "nonce")
 # Where lines are written without ceremony; None where they need the whole chain.

@@ -323,6 +323,15 @@ def test_a_reset_during_the_print_is_a_failure() -> None:
     assert kinds == ["failed", "do remove"]
 
 
+def test_a_restart_between_the_last_look_and_the_start_is_none_of_the_print() -> None:
+    """A person reset the printer, cleared it, and the print began before the next look: it runs."""
+    later = ex.Seen(Observation(ObservedState.PRINTING, f"pf-{RUN}.gcode", boot_count=2))
+    state, kinds = _walk(later, later, state=_begun())
+    assert kinds == [] and state.book.run is not None and state.book.run.boot_count == 2
+    _, kinds = _walk(ex.Seen(Observation(ObservedState.IDLE, boot_count=3)), state=state)
+    assert kinds == ["failed", "do remove"]
+
+
 def test_a_local_print_is_somebody_elses() -> None:
     state, _ = _walk(ex.Seen(Observation(ObservedState.PRINTING, "vase.gcode")))
     assert state.reported[0] == "busy_external"

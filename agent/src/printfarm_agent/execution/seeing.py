@@ -86,6 +86,9 @@ def handle_text(run: LocalRun) -> str:
 
 def follow(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
     """A print that is on the printer."""
+    if run.boot_count is None and seen.boot_count is not None and is_ours(run, seen):
+        run = replace(run, boot_count=seen.boot_count)
+        turn = turn.write_run(run)
     if run.boot_count is not None and seen.boot_count is not None and seen.boot_count != run.boot_count:
         return fail(turn, run, "printer_reset", "the printer's firmware restarted during the print")
     if seen.halted:

@@ -94,9 +94,8 @@ def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: flo
         return turn.put(uploaded=True)
     if operation is Operation.START and run is not None and run.stage is Stage.STARTING:
         until = turn.state.until
-        seen = turn.state.seen
-        boot = seen.boot_count if seen else None
-        began = begun(replace(run, handle=handle, boot_count=boot), now, rules)
+        # The firmware's boot is that of the first look at the print: the last look before it may be older than a restart.
+        began = begun(replace(run, handle=handle, boot_count=None), now, rules)
         turn = turn.put(began_at=now, under_way_at=now, moved_at=now, gone_looks=0)
         if until is not None and now >= until:
             # The process was held up between the last look at its clock and the write.
