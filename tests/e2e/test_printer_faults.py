@@ -35,6 +35,11 @@ def printer(farm: RealFarm) -> dict[str, Any]:
     return found
 
 
+def progress(farm: RealFarm) -> float:
+    """How far the print has come, from 0 to 1; before its first telemetry it is not known, and no further than 0."""
+    return printer(farm)["latest"]["progress"] or 0.0
+
+
 def logged(farm: RealFarm, event: str) -> list[dict[str, Any]]:
     return [entry for entry in farm.printers.log(0) if entry["event"] == event]
 
@@ -78,7 +83,7 @@ def test_a_print_that_hangs_near_its_end_is_still_printing(farm: RealFarm) -> No
     run = farm.wait_run(job_id, "printing")
     until(lambda: any(entry["name"] == "hang" for entry in logged(farm, "fault")), why="it hangs")
     before = farm.status(job_id)["runs"]
-    until(lambda: printer(farm)["latest"]["progress"] >= 0.85, why="its progress is seen")
+    until(lambda: progress(farm) >= 0.85, why="its progress is seen")
     after = farm.status(job_id)["runs"]
     assert [(r["run_id"], r["state"]) for r in before] == [(r["run_id"], r["state"]) for r in after]
     assert farm.post(f"/api/v1/runs/{run['run_id']}/cancel").status_code == 202
@@ -111,7 +116,7 @@ def test_a_print_that_the_firmware_ends(farm: RealFarm, name: str, code: str, lo
 def test_a_heater_that_leaves_its_target_stops_the_machine(farm: RealFarm) -> None:
     job_id = farm.submit("drifts", quantity=1)
     farm.wait_run(job_id, "printing")
-    until(lambda: printer(farm)["latest"]["progress"] > 0.05, why="it is hot and moves")
+    until(lambda: progress(farm) > 0.05, why="it is hot and moves")
     fault(farm, "heater_drift", 600.0)
     run = farm.wait_run(job_id, "failed")
     assert run["reason_code"] == "thermal"
