@@ -1,6 +1,7 @@
 """Starts the agent of an environment that holds nothing but the agent, with a virtual printer, and looks at its metrics."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -17,13 +18,15 @@ def main() -> int:
     )
     assert printer.stdout is not None
     address = json.loads(printer.stdout.readline())["printers"][0]["address"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     config = folder / "agent.toml"
     config.write_text(
         f"""
 [agent]
 coordinator = "127.0.0.1:1"
 state_dir = "{folder / "state"}"
-metrics_address = "127.0.0.1:41987"
+metrics_address = "127.0.0.1:{port}"
 
 [[printer]]
 id = "alone"
@@ -33,20 +36,20 @@ options = {{ address = "{address}" }}
     )
     agent = subprocess.Popen([str(binaries / "printfarm-agent"), "run", "--config", str(config)])
     try:
-        return 0 if _works(agent) else 1
+        return 0 if _works(agent, port) else 1
     finally:
         for process in (agent, printer):
             process.terminate()
             process.wait()
 
 
-def _works(agent: "subprocess.Popen[bytes]") -> bool:
+def _works(agent: "subprocess.Popen[bytes]", port: int) -> bool:
     for _ in range(100):
         time.sleep(0.2)
         if agent.poll() is not None:
             return False
         try:
-            text = urllib.request.urlopen("http://127.0.0.1:41987/metrics").read().decode()
+            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
         except OSError:
             continue
         if 'printfarm_agent_driver_progress_age_seconds{printer="alone"}' in text:

@@ -56,7 +56,7 @@ def test_what_runs_cost_is_told_from_the_estimate_to_the_sums(farm: RealFarm) ->
     assert farm.post("/api/v1/printers/p0/hold", {"reason": "its file is read first"}).status_code == 200
     job_id = farm.submit("paid", gcode=_WEIGHED, quantity=2)
     sha256 = farm.status(job_id)["artifact_sha256"]
-    until(lambda: farm.try_get(f"/api/v1/files/{sha256}")["facts_state"] == "known", 60, "the file is read")
+    until(lambda: farm.get(f"/api/v1/files/{sha256}")["facts_state"] == "known", 60, "the file is read")
     asked = {"artifact_sha256": sha256, "quantity": 2}
     estimate = farm.post("/api/v1/jobs/estimate", asked).json()["cost"]
     each = _money(2 * _ESTIMATED)

@@ -9,8 +9,10 @@ from cryptography import x509
 from printfarm_coordinator.adapters.ca.authority import Authority
 from printfarm_coordinator.app import enroll
 from tests.e2e.test_farm import checked, finish
-from tests.support.farm import real_farm, until
+from tests.support.farm import GCODE, real_farm, until
 
+# Twenty seconds more: it must still print when its agent is back with a new certificate.
+RENEWED = GCODE + b"G4 S1200\n"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -41,7 +43,7 @@ def test_a_certificate_that_expired_stops_no_print_and_says_so(tmp_path: Path, m
 def test_a_certificate_is_renewed_under_a_running_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than half of its life is over when the agent connects: it renews at once, and comes back with the new one."""
     with real_farm(tmp_path, printer_count=1) as farm:
-        job_id = farm.submit("renews", quantity=1)
+        job_id = farm.submit("renews", gcode=RENEWED, quantity=1)
         farm.wait_run(job_id, "printing")
         farm.agent.kill()
         with monkeypatch.context() as patch:
@@ -53,5 +55,6 @@ def test_a_certificate_is_renewed_under_a_running_print(tmp_path: Path, monkeypa
         until(
             lambda: "connected to the coordinator" in farm.agent.log().split(said[0])[-1], 60, "back with the new one"
         )
+        assert not [entry for entry in farm.printers.log(0) if entry["event"] == "end"]
         finish(farm, job_id)
         assert checked(farm)["physical_start"] == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_farm import checked, finish
-from tests.support.farm import GCODE, RealFarm, real_farm, until
+from tests.support.farm import GCODE, LONG, RealFarm, real_farm, until
 
 pytestmark = pytest.mark.timeout(240)
 HOT = "heat = { deviation_seconds = 0.5 }\n"
@@ -133,7 +133,7 @@ def test_a_heater_that_leaves_its_target_stops_the_machine(farm: RealFarm) -> No
     ("name", "argument"), [("drop_line", 3.0), ("never_answer", None), ("garbage", None), ("unknown_state", None)]
 )
 def test_a_printer_out_of_touch_goes_on_and_is_found_again(farm: RealFarm, name: str, argument: float | None) -> None:
-    job_id = farm.submit("out of touch", quantity=1)
+    job_id = farm.submit("out of touch", gcode=LONG, quantity=1)
     farm.wait_run(job_id, "printing")
     fault(farm, name, argument)
     until(lambda: printer(farm)["state"] in ("offline", "unknown"), why="it is missed")
@@ -165,7 +165,7 @@ def test_a_start_whose_answer_is_lost_is_found_on_the_printer(farm: RealFarm) ->
 
 
 def test_a_power_cut_of_the_printer(farm: RealFarm) -> None:
-    job_id = farm.submit("dark", quantity=1)
+    job_id = farm.submit("dark", gcode=LONG, quantity=1)
     farm.wait_run(job_id, "printing")
     farm.printers.kill()
     until(lambda: printer(farm)["state"] == "offline", why="it is missed")
@@ -180,7 +180,7 @@ def test_a_power_cut_of_the_printer(farm: RealFarm) -> None:
 
 def test_a_cancel_at_the_machine_holds_the_job(farm: RealFarm) -> None:
     """Somebody there did not want it: it is not printed again unasked."""
-    job_id = farm.submit("unwanted there", quantity=1)
+    job_id = farm.submit("unwanted there", gcode=LONG, quantity=1)
     farm.wait_run(job_id, "printing")
     farm.printers.admin("local_cancel")
     farm.wait_run(job_id, "cancelled")

@@ -9,9 +9,11 @@ import pytest
 
 from printfarm_agent import execution as ex
 from printfarm_coordinator.app import assign, leading, overrides, report, sessions, submit
+from printfarm_coordinator.app import authorise as authorise_use_case
 from printfarm_coordinator.domain import (
     assignment,
     authority,
+    inbox,
     own_word,
     preparing,
     printer,
@@ -35,6 +37,10 @@ COVERED = {
     "crash.agent": 200,
     "start.reply_lost": 20,
     "ack.lost": 100,
+    "fact.repeated": 200,
+    "fact.on_an_old_stream": 80,
+    "fact.foreign_epoch": 80,
+    "asked under another nonce": 30,
     "cancel.offered": 100,
     "cancel.accepted": 50,
     "cancel.authorised": 30,
@@ -327,6 +333,33 @@ def pending_parts_forgotten(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "parts_owed", lambda job: plain(replace(job, pending_parts=0)))
 
 
+def facts_are_applied_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(report, "admit", lambda last, sequence: inbox.Admission.APPLY)
+
+
+def an_old_stream_is_believed(patch: pytest.MonkeyPatch) -> None:
+    async def newest(tx: Any, agent_id: str, connection_epoch: int) -> Any:
+        return await tx.lock_agent(agent_id)
+
+    patch.setattr(report, "current_agent", newest)
+
+
+def any_epoch_is_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(report, "is_believed", lambda run, agent_id, epoch: True)
+    patch.setattr(report, "is_from_future", lambda printer, epoch: False)
+
+
+def any_nonce_is_the_same(patch: pytest.MonkeyPatch) -> None:
+    """The answer to a question that was asked before, whoever asks."""
+    plain = authority.authorise
+
+    def authorise(held: Any, request: Any, *rest: Any) -> Any:
+        asked = replace(request, nonce=held.run.nonce) if held.run.nonce else request
+        return plain(held, asked, *rest)
+
+    patch.setattr(authorise_use_case, "authorise", authorise)
+
+
 # reliability.md's list, and one for each guarantee that it leaves out; with the guarantees that may tell of it first.
 PLANTED: dict[Callable[[pytest.MonkeyPatch], None], set[str]] = {
     drop_epoch: {"I4", "I6", "I15"},
@@ -345,6 +378,10 @@ PLANTED: dict[Callable[[pytest.MonkeyPatch], None], set[str]] = {
     epoch_forgotten_by_the_journal: {"I6"},
     term_not_confirmed: {"I20"},
     pending_parts_forgotten: {"I1"},
+    facts_are_applied_again: {"I12"},
+    an_old_stream_is_believed: {"I6"},
+    any_epoch_is_believed: {"I6"},
+    any_nonce_is_the_same: {"I4"},
     forget_whom_a_file_waits_for: {"FILE"},
     one_person_is_two: {"FILE"},
     revoke_leaves_offers: {"FILE"},

@@ -151,6 +151,8 @@ class World:
         # In some histories print files are looked at, and people allow things; of a luck of their own.
         self.is_checked = self.seed % 4 == 0
         self.luck = random.Random(self.seed + 1)
+        # What the network and a confused agent say beside it.
+        self.noise = random.Random(self.seed + 2)
         self.now = 1_000.0
         self.wall = 0.0
         self.store = MemoryStore()
@@ -159,6 +161,7 @@ class World:
         # The agent's disk: pages, facts that wait, the last number.
         self.pages: dict[str, ex.Book] = {name: ex.Book() for name in PRINTERS}
         self.facts: list[AgentEvent] = []
+        self.acknowledged: deque[AgentEvent] = deque(maxlen=20)
         self.last_fact = 0
         self.boots = 0
         self.questions: list[tuple[str, int, Any]] = []
@@ -456,6 +459,7 @@ class World:
         )
 
     def acknowledge(self, sequence: int) -> None:
+        self.acknowledged += [fact for fact in self.facts if fact.sequence <= sequence]
         self.facts = [fact for fact in self.facts if fact.sequence > sequence]
 
     def cut(self) -> None:
@@ -488,7 +492,49 @@ class World:
             self.feed(name, wanted)
         self.send_facts(hub)
 
+    def say_what_must_not_count(self, hub: Hub) -> None:
+        """Facts that were applied already, facts on an older stream, a word under an epoch that is not the run's."""
+        chance = self.noise.random()
+        if self.store.crash_at or self.hub is not hub or chance > 0.06:
+            return
+        before = self.truth()
+        if chance < 0.02 and self.acknowledged:
+            self.seen["fact.repeated"] += 1
+            batch = list(self.acknowledged)[-self.noise.randint(1, 8) :]
+            self._run(report.apply_events(self.farm, "a1", hub.connection_epoch, batch))
+            self.judge_unchanged(before, "I12: facts that were applied before changed something")
+        elif chance < 0.04 and self.facts:
+            self.seen["fact.on_an_old_stream"] += 1
+            self._run(report.apply_events(self.farm, "a1", hub.connection_epoch - 1, self.facts[:3]))
+            self.judge_unchanged(before, "I6: an older stream of the agent was believed")
+        elif chance >= 0.04 and not self.facts and (run := self._some_run()) is not None:
+            self.seen["fact.foreign_epoch"] += 1
+            word = self.noise.choice((Fact.NEVER_STARTED, Fact.FAILED, Fact.CANCELLED))
+            epoch = run.epoch + self.noise.choice((-1, 1))
+            self.last_fact += 1
+            fact = AgentEvent(self.last_fact, run.printer_id, run.run_id, epoch, Report(word, "noise", "noise"))
+            self.facts.append(fact)
+            applied = self._run(report.apply_events(self.farm, "a1", hub.connection_epoch, [fact]))
+            self.judge_unchanged(before, "I6: a word under another epoch than the run's was believed")
+            if applied is not None:
+                self.process.sent = applied
+                self.acknowledge(applied)
+
+    def _some_run(self) -> Any:
+        active = [run for run in self.store.tables.runs.values() if run.state.is_active]
+        return self.noise.choice(active) if active else None
+
+    def truth(self) -> Any:
+        """What people and printers go by."""
+        tables = self.store.tables
+        return tables.jobs, tables.runs, tables.printers
+
+    def judge_unchanged(self, before: Any, why: str) -> None:
+        if self.truth() != before:
+            raise Violation(why)
+
     def send_facts(self, hub: Hub) -> None:
+        self.say_what_must_not_count(hub)
         batch = [fact for fact in self.facts if fact.sequence > self.process.sent][: self.random.randint(1, 5)]
         if not batch or self.hub is not hub:
             return
@@ -508,6 +554,8 @@ class World:
         """A question reaches the coordinator; its answer goes on its way, or is lost."""
         boot, asked_ms, (name, run) = self.questions.pop(index)
         request = AuthorityRequest("a1", run.epoch, run.nonce, run.bed_token)
+        if run.run_id in self.authorities and not self.store.crash_at and self.noise.random() < 0.2:
+            self.ask_under_another_nonce(run.run_id, request)
         answer: Any = None
         try:
             drive(authorise.authorise_start(self.farm, run.run_id, request))
@@ -529,6 +577,15 @@ class World:
         self.answers.append((boot, name, ex.NoAnswer(run.nonce) if lost else answer))
         if not lost and self.random.random() < 0.1:
             self.answers.append((boot, name, answer))
+
+    def ask_under_another_nonce(self, run_id: str, request: AuthorityRequest) -> None:
+        """A second question for a run that has its authority: only the one that it was given to may ask again."""
+        self.seen["asked under another nonce"] += 1
+        try:
+            drive(authorise.authorise_start(self.farm, run_id, replace(request, nonce="another nonce")))
+        except RuleError:
+            return
+        raise Violation(f"I4: {run_id} was authorised under two nonces")
 
     def answer(self, index: int) -> None:
         boot, name, answer = self.answers.pop(index)

@@ -12,6 +12,7 @@ _GRAIN = 0.01
 _LATE_SECONDS = 15.0
 # Command in a printer's log -> what must have been asked for before, on record.
 _ORDERS = {"start": "run.start", "cancel": "run.cancel", "pause": "run.pause", "resume": "run.resume"}
+_NEVER_UNDER_A_PRINT = ("start", "cool_down")
 _WORDS = ("bed_cleared", "held", "released", "emergency_stop_requested")
 
 
@@ -107,6 +108,11 @@ def a_print_outlives_its_agent(history: History) -> Iterator[str]:
             touched = [e for e in log if e["event"] == "command" and outage.since < e["t"] <= until]
             if touched:
                 yield f"{printer_id} was told {touched[0]['op']} while its agent was dead"
+            # An order has its own check; these have none, and are never the farm's to give while a print goes on.
+            rest = [e for e in log if e["event"] == "command" and e["op"] in _NEVER_UNDER_A_PRINT]
+            over = end["t"] if end is not None else history.now
+            if meddled := [e for e in rest if outage.since < e["t"] < over]:
+                yield f"{printer_id} was told {meddled[0]['op']} under the print that outlived its agent"
             again = [e for e in log if e["event"] == "physical_start" and e["t"] > outage.since and e["by"] == "farm"]
             if again and (end is None or again[0]["t"] < end["t"]):
                 yield f"{printer_id} was started while it printed {start['run_id']}"

@@ -41,6 +41,8 @@ GCODE = (
     + b"".join(b"G1 X%d Y%d E1 F3000\n" % (10 + (i % 2) * 180, 10 + i % 100) for i in range(20))
     + b"G1 X10 Y200\n"
 )
+# For whoever acts in the middle of a print: ten seconds more at the time scale of the tests.
+LONG = GCODE + b"G4 S600\n"
 # The margin of 5 s is the protocol's own, so the authority must outlast it.
 HEARTBEAT, LEASE, TTL = 0.5, 9.0, 8.0
 _SECONDS = 30.0
@@ -257,6 +259,10 @@ class RealFarm:
             return answer.json() if answer.status_code == 200 else None
         except httpx.TransportError:
             return None
+
+    def get(self, path: str) -> Any:
+        """The JSON, asked for until it is answered."""
+        return until(lambda: self.try_get(path), self.patience, f"an answer to {path}")
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         with self.client() as client:

@@ -5,6 +5,8 @@ second for the board to boot instead of eight; and one instead of twenty for the
 where it was killed in a print. And it shows the end of a print for so many seconds instead of eleven.
 """
 
+import faulthandler
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -25,6 +27,8 @@ class _Unannounced:
 def main() -> int:
     """Its own ``main``."""
     end_seconds = float(sys.argv.pop(1))
+    # A test that waits in vain asks where its threads stand.
+    faulthandler.register(signal.SIGUSR1)
     # First, as it installs its logger before the rest is imported.
     program: Any = import_module("prusa.link.__main__")
     adapter: Any = import_module("prusa.link.printer_adapter.prusa_link")

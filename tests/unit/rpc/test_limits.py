@@ -141,6 +141,21 @@ def test_the_largest_batch_of_readings_fits() -> None:
     assert (taken, telemetry.dropped) == (50 * limits.TELEMETRY_RING // 10, 0)
 
 
+def test_readings_that_cannot_be_sent_push_out_the_oldest_and_are_counted() -> None:
+    """I14: a blocked way costs no more than the ring."""
+    telemetry = Telemetry()
+    for number in range(limits.TELEMETRY_RING + 5):
+        telemetry.put("p0", float(number), telemetry_pb2.TelemetrySample(message=f"{number}"), urgent=False)
+    assert telemetry.dropped == 5
+    first = telemetry.take(limits.TELEMETRY_RING + 5.0)
+    assert first is not None
+    assert (first.dropped, first.samples[0].message) == (5, "5")
+    taken = len(first.samples)
+    while (batch := telemetry.take(0.0)) is not None:
+        taken += len(batch.samples)
+    assert taken == limits.TELEMETRY_RING
+
+
 def test_the_largest_chunk_and_the_largest_picture_fit() -> None:
     chunk = artifact_service_pb2.StoreArtifactRequest(chunk=bytes(limits.LARGEST_CHUNK_BYTES))
     assert chunk.ByteSize() * 1.1 < limits.FILE_MESSAGE_BYTES

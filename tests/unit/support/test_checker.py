@@ -240,6 +240,11 @@ FORGED: list[tuple[str, str, Forgery]] = [
     ("I8", "a key forgotten", lambda h: h.rows["idempotency"].pop(0)),
     ("I8", "one job, two keys", lambda h: h.rows["idempotency"].append({"key": "k3", "subject_id": "j1"})),
     ("I9", "told while its agent was dead", lambda h: h.outages.append(Outage("agent", 150.5, 151.05))),
+    (
+        "I9",
+        "cooled under the print when its agent was back",
+        lambda h: h.logs["p0"].insert(5, {"t": 90.0, "event": "command", "op": "cool_down"}),
+    ),
     ("I9", "ended while its agent was dead", lambda h: h.outages.append(Outage("agent", 151.05, 152.0))),
     ("I10", "ended by a timer", lambda h: events(h, type="run.finished").update(actor="coordinator")),
     ("I10", "ended by a word not on record", lambda h: events(h, type="run.finished").update(actor="bob")),
