@@ -145,6 +145,15 @@ async def test_limits_that_do_not_suffice_end_the_reader_alone(tmp_path: Path) -
     assert (small._process, hasty._process) == (None, None)
 
 
+async def test_an_answer_longer_than_any_may_be_refuses_its_file_and_ends_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "sound").write_bytes(PRINT_FILE)
+    short = FileReader(longest_answer=256)
+    with pytest.raises(Refused, match="more is found in it"):
+        await short.facts(tmp_path / "sound", Kind.GCODE)
+    assert short._process is None
+    assert (await short.inspect(tmp_path / "sound", Kind.GCODE)).is_refused
+
+
 async def test_a_reader_that_went_because_nobody_asked_is_begun_again(reader: FileReader, tmp_path: Path) -> None:
     (tmp_path / "sound").write_bytes(PRINT_FILE)
     await reader.facts(tmp_path / "sound", Kind.GCODE)

@@ -20,7 +20,9 @@ from printfarm_coordinator.app.ports import Role
 from printfarm_coordinator.domain.abilities import Abilities
 from printfarm_coordinator.domain.errors import RuleError
 from printfarm_coordinator.domain.safety_policy import policy_of
+from printfarm_files import Kind
 from printfarm_files.inspecting import SMALL_BYTES
+from printfarm_files.safety import RULES, Inspection
 from printfarm_rpc.errors import Code
 from tests.support.gateway import TestedGateway
 
@@ -149,6 +151,53 @@ async def test_a_large_file_is_looked_at_behind_its_answer(gateway: TestedGatewa
     assert await judge_once(farm, leads) == 0
 
 
+async def test_names_of_a_file_as_long_as_its_lines_hold_nobody_up(gateway: TestedGateway, leads: Leadership) -> None:
+    endless = SOUND.encode() + b"".join(b"A%b%d\n" % (b"B" * 2_500, n) for n in range(1_900)) + b"M104 S0\n"
+    async with gateway.client() as client:
+        first = await sent(client, endless, priority=100)
+        behind = await sent(client, LARGE.replace("X11", "X13", 1))
+        while await judge_once(gateway.plane.farm, leads):
+            pass
+        states = [(await client.get(f"/api/v1/jobs/{job_id}")).json()["state"] for job_id in (first, behind)]
+        assert states == ["queued", "queued"]
+        seen = (await client.get(f"/api/v1/jobs/{first}/overrides")).json()
+        assert seen["needs_override"] is True
+        assert len(seen["findings"]) < 300
+        asked = {"artifact_sha256": seen["artifact_sha256"]}
+        assert (await client.post("/api/v1/jobs/estimate", json=asked)).status_code == 200
+        await client.post(f"/api/v1/jobs/{first}/cancel")
+
+
+class _OneFailing:
+    """Stored files, one of which a reader makes a mistake with."""
+
+    def __init__(self, blobs: Any, failing: str) -> None:
+        self._blobs, self._failing = blobs, failing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    async def inspect(self, sha256: str, kind: Kind) -> Inspection:
+        if sha256 == self._failing:
+            raise ValueError("nobody has thought of it")
+        found: Inspection = await self._blobs.inspect(sha256, kind)
+        return found
+
+
+async def test_a_file_that_nobody_has_thought_of_holds_up_no_other(gateway: TestedGateway, leads: Leadership) -> None:
+    odd = LARGE.replace("X11", "X14", 1)
+    farm = gateway.plane.farm
+    failing = replace(farm, blobs=_OneFailing(farm.blobs, hashlib.sha256(odd.encode()).hexdigest()))
+    async with gateway.client() as client:
+        first = await sent(client, odd, priority=100)
+        behind = await sent(client, LARGE.replace("X11", "X15", 1))
+        await judge_once(failing, leads)
+        states = [(await client.get(f"/api/v1/jobs/{job_id}")).json()["state"] for job_id in (first, behind)]
+        assert states == ["preparing", "queued"]
+        await judge_once(farm, leads)
+        assert (await client.get(f"/api/v1/jobs/{first}")).json()["state"] == "queued"
+
+
 async def test_63_a_file_for_another_printer_says_why_on_each(gateway: TestedGateway, leads: Leadership) -> None:
     plane = gateway.plane
     made = {
@@ -252,7 +301,7 @@ async def test_two_people_allow_what_was_found_and_it_is_on_record(
         ("job.override", "key/operator"),
     ]
     reason = next(row["reason"] for row in rows if row["actor"] == "key/operator" and row["action"] == "job.override")
-    assert reason == f"bold is harmless [file {sha256}, rules 1: line 6 markup M117]"
+    assert reason == f"bold is harmless [file {sha256}, rules {RULES}: line 6 markup M117]"
     assert await assign_once(farm, leads) == [], "no agent is attached"
 
 

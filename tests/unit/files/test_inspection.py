@@ -9,6 +9,7 @@ from printfarm_files import Kind
 from printfarm_files.inspecting import inspect_bytes, inspect_file
 from printfarm_files.safety import Dialect
 from printfarm_files.safety.inspection import MOST_TOLD, Inspection, from_json, to_json
+from printfarm_files.safety.questions import MOST_QUESTIONS
 from tests.support.print_files import zipped
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -67,6 +68,25 @@ def test_each_command_is_one_question_for_the_firmwares_that_do_not_list_it() ->
     # Klipper takes it for a word of G28.
     assert told["unlisted:M1002"] == (12, {"marlin", "prusa", "reprapfirmware"})
     assert len(told) == 5
+
+
+def test_names_without_end_and_questions_without_number_are_bounded_and_nothing_of_them_is_let_go() -> None:
+    lines = [f"A{'B' * 2_500}{n}" for n in range(950)] + [f"MACRO_{n}" for n in range(950)] + ["M117 <b>", "M600"]
+    found = of(*lines)
+    assert len(json.dumps(to_json(found))) < 100_000
+    assert max(len(q.command) for q in found.questions) <= 81
+    told = questions(found)
+    # Whoever allows it allows, for each rule, one thing more than what is told.
+    assert len(told) == MOST_QUESTIONS + 4
+    assert (told["unlisted:"][1], told["other_firmware:"][1]) == ({"klipper"}, EVERY - {"klipper", "any"})
+    assert (told["markup:"], told["needs_person:"]) == ((1908, EVERY), (1909, EVERY))
+    assert from_json(json.loads(json.dumps(to_json(found)))) == found
+
+
+def test_what_comes_behind_very_many_listed_commands_is_a_question_all_the_same() -> None:
+    told = questions(of(*(f"T{n}" for n in range(3_000)), "MY_MACRO", "M117 hello", "M117 <b>"))
+    assert told["unlisted:MY_MACRO"] == (3_008, {"klipper"})
+    assert told["markup:M117"] == (3_010, EVERY)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ async def judge_once(farm: Farm, leadership: Leadership, *, new_only: bool = Fal
         except (NotRead, StorageFull, OSError) as error:
             _LOG.warning("a file was not inspected", sha256=sha256, why=type(error).__name__)
             continue
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            # Whatever is wrong with one file: those behind it do not wait for it.
+            _LOG.exception("a file was not inspected", sha256=sha256)
+            continue
         for job in jobs:
             if (job.artifact_sha256, job.plate) == (sha256, plate):
                 changed += await _judge(farm, leadership, job, content)

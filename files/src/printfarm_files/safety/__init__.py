@@ -9,8 +9,9 @@ from .check import LONGEST_LINE, GcodeCheck, LineCheck, check_file, check_gcode,
 from .dialects import Dialect, dialect_of
 from .findings import Finding, Severity
 from .forbidden import FORBIDDEN
-from .inspection import ANY_PRINTER, RULES, Inspection, Question
+from .inspection import ANY_PRINTER, RULES, Inspection
 from .limits import MARGIN_BELOW_MM, MARGIN_MM, Limits
+from .questions import Question
 
 __all__ = [
     "ANY_PRINTER",

@@ -15,11 +15,10 @@ from .heaters import Heaters
 from .limits import Limits
 from .listed import why_unlisted
 from .motion import Motion
-from .words import TEXT, Command, commands, readings
+from .questions import Questions
+from .words import TEXT, commands, readings
 
 LONGEST_LINE = 64 * 1024
-# Different commands of a file that are kept apart: those of slicers have some dozens.
-MOST_WORDS = 2_000
 _N = rb"(-?(?:\d+(?:\.\d*)?|\.\d+))"
 # Nearly every line of a print, read without taking it apart: a move as slicers write it, a comment, or nothing.
 _PLAIN = re.compile(
@@ -107,15 +106,15 @@ def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
 class GcodeCheck:
     """One pass over a file's lines, in order, with its findings: the same for a whole file and for one that is streamed.
 
-    ``measures``: also keeps how far the file reaches, what it asks of the heaters, and the commands it is made of."""
+    ``measures``: also keeps how far the file reaches, what it asks of the heaters, and what it asks people."""
 
     limits: Limits
     dialect: Dialect = Dialect.ANY
     allowed: frozenset[str] = frozenset()
     measures: bool = False
     count: int = 0
-    # (name, whether it stands first on its line) -> the first of them, with its line. Plain moves are not among them.
-    vocabulary: dict[tuple[str, bool], tuple[int, Command]] = field(default_factory=dict)
+    # Plain moves are not among them.
+    questions: Questions = field(default_factory=Questions)
     motion: Motion = field(init=False)
     heaters: Heaters = field(init=False)
 
@@ -177,8 +176,8 @@ class GcodeCheck:
         is_first = True
         for command in commands(code, self.motion.modal, whole_line=self.dialect.runs_whole_line):
             name = command.name
-            if self.measures and len(self.vocabulary) < MOST_WORDS:
-                self.vocabulary.setdefault((name, is_first), (self.count, command))
+            if self.measures:
+                self.questions.take(self.count, command, is_first=is_first)
             is_first = False
             if forbidden := why_forbidden(command, self.dialect):
                 yield self._refused(name, *forbidden)

@@ -15,28 +15,16 @@ from .check import GcodeCheck
 from .dialects import Dialect
 from .findings import Finding, Severity
 from .limits import Limits
-from .listed import why_unlisted
+from .questions import Question
 
 # Grows with every change of what is found: files that were inspected under other rules are inspected again.
-RULES = 1
+RULES = 2
 MOST_TOLD = 10
 # Beyond these no printer prints; what one printer bears is told by its agent.
 ANY_PRINTER = Limits(hotend_celsius=500.0, bed_celsius=180.0, chamber_celsius=150.0)
-_OF_FIRST_WORD = frozenset(dialect for dialect in Dialect if not dialect.runs_whole_line)
 _FIRMWARES = tuple(dialect for dialect in Dialect if dialect is not Dialect.ANY)
 
 Lines = Callable[[], Iterable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a person may have to allow: the first place of a command, and the firmwares for which it is a question."""
-
-    line: int
-    command: str
-    rule: str
-    text: str
-    dialects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +109,7 @@ def _measured(
         refused=refused,
         refused_count=count,
         refused_by=by,
-        questions=(*_questions(check), *(_of_file(finding) for finding in rest)),
+        questions=(*check.questions.told(), *(_of_file(finding) for finding in rest)),
         hotend_celsius=highest.get("hotend"),
         bed_celsius=highest.get("bed"),
         chamber_celsius=highest.get("chamber"),
@@ -132,24 +120,6 @@ def _measured(
 
 def _of_file(finding: Finding) -> Question:
     return Question(finding.line, finding.command, finding.rule, finding.text, tuple(d.value for d in Dialect))
-
-
-def _questions(check: GcodeCheck) -> Iterator[Question]:
-    """Each command once for each rule, with the firmwares that would run it and do not list it."""
-    found: dict[tuple[str, str], tuple[int, str, set[Dialect]]] = {}
-    for (name, is_first), (line, command) in check.vocabulary.items():
-        for dialect in Dialect:
-            if not is_first and dialect in _OF_FIRST_WORD:
-                continue
-            why = why_unlisted(command, dialect, frozenset())
-            if why is None:
-                continue
-            rule, text = why
-            before = found.get((rule, name))
-            first, told, dialects = before or (line, text, set())
-            found[rule, name] = (min(first, line), told, dialects | {dialect})
-    for (rule, name), (line, text, dialects) in sorted(found.items(), key=lambda item: item[1][0]):
-        yield Question(line, name, rule, text, tuple(d.value for d in Dialect if d in dialects))
 
 
 def to_json(found: Inspection) -> dict[str, Any]:

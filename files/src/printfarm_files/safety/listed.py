@@ -15,7 +15,7 @@ def why_unlisted(command: Command, dialect: Dialect, allowed: frozenset[str]) ->
     name = command.name
     if name in _WAITS:
         return "needs_person", f"{name} waits for a person in the middle of the print"
-    if (name in TEXT or name == "RESPOND") and _MARKUP.search(command.text):
+    if has_markup(command):
         return "markup", f"{name} shows a text with markup in it"
     if (
         dialect is Dialect.ANY
@@ -27,3 +27,8 @@ def why_unlisted(command: Command, dialect: Dialect, allowed: frozenset[str]) ->
     if _MACRO.match(name) and not dialect.has_macros:
         return "other_firmware", f"{name} is a command of Klipper: this firmware does nothing at it, and prints on"
     return "unlisted", f"{name} is not among the commands that print files of this firmware have"
+
+
+def has_markup(command: Command) -> bool:
+    """Whether a page that shows its text would take part of it for its own."""
+    return (command.name in TEXT or command.name == "RESPOND") and _MARKUP.search(command.text) is not None

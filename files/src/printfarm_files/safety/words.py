@@ -21,12 +21,15 @@ _SPACE = re.compile(r"\s+")
 _EXTENDED = re.compile(r"[A-Z_]{2}[A-Z0-9_]*|@\s*[A-Z_]*", re.A)
 # What follows is shown to people, or sent to the host, as it stands.
 TEXT = frozenset({"M117", "M118"})
+# Macros have names of some dozens of characters; one may be as long as its line.
+_LONGEST_NAME = 80
+_CUT = "\u2026"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``name`` without leading zeros, as "M104"; a word or "@" for commands of Klipper, RepRapFirmware's language and hosts.
-    ``text`` is all that follows, without spaces, in upper case."""
+    """``name`` without leading zeros, as "M104"; a word or "@" for commands of Klipper, RepRapFirmware's language and hosts,
+    cut where it is longer than any of them. ``text`` is all that follows, without spaces, in upper case."""
 
     name: str
     words: dict[str, float]
@@ -71,7 +74,7 @@ def commands(code: str, modal: str, *, whole_line: bool = True) -> Iterator[Comm
     if not code:
         return
     if found := _EXTENDED.match(code):
-        yield Command(found[0].partition(" ")[0], {}, _SPACE.sub("", code[found.end() :]), is_extended=True)
+        yield Command(_cut(found[0].partition(" ")[0]), {}, _SPACE.sub("", code[found.end() :]), is_extended=True)
         return
     squeezed = _SPACE.sub("", code)
     if _AXIS_FIRST.match(squeezed):
@@ -86,3 +89,8 @@ def commands(code: str, modal: str, *, whole_line: bool = True) -> Iterator[Comm
         text = squeezed[begun.end() : following.start() if following else len(squeezed)]
         yield Command(name, {letter: float(value) for letter, value in _WORD.findall(text)}, text)
         begun = following
+
+
+def _cut(name: str) -> str:
+    """No command's own name has the mark in it: one that was cut is none that anybody knows."""
+    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + _CUT

@@ -33,6 +33,7 @@ _WHY = {
     NO_MEMORY: "to read it takes more memory than a file is given",
 }
 _FELL = "its reader fell over it"
+_TOO_MUCH = "more is found in it than can be told"
 # Somebody stopped the process: that says nothing of the file.
 _STOPPED = {-signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL, -signal.SIGHUP}
 
@@ -41,11 +42,16 @@ class FileReader:
     """One file at a time. Its process is begun when it is needed, ends when nobody asks, and is replaced when it dies."""
 
     def __init__(
-        self, cpu_seconds: int = CPU_SECONDS, memory_bytes: int = MEMORY_BYTES, wall_seconds: float = WALL_SECONDS
+        self,
+        cpu_seconds: int = CPU_SECONDS,
+        memory_bytes: int = MEMORY_BYTES,
+        wall_seconds: float = WALL_SECONDS,
+        longest_answer: int = _LONGEST_ANSWER,
     ) -> None:
         self._cpu_seconds = cpu_seconds
         self._memory_bytes = memory_bytes
         self._wall_seconds = wall_seconds
+        self._longest_answer = longest_answer
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._files = 0
@@ -99,6 +105,11 @@ class FileReader:
         except TimeoutError:
             await self._end()
             raise NotRead("it was not read in time") from None
+        except ValueError:
+            # The answer is longer than any may be: that is the file's doing, and it would be so again.
+            _LOG.warning("what was read from a file is too long")
+            await self._end()
+            raise Refused(_TOO_MUCH) from None
         except BaseException:
             # What it would still tell belongs to nobody.
             await asyncio.shield(self._end())
@@ -139,7 +150,7 @@ class FileReader:
                 stderr=asyncio.subprocess.DEVNULL,
                 # Each thread of the library reserves memory that counts against the limit.
                 env={"OPENBLAS_NUM_THREADS": "1"},
-                limit=_LONGEST_ANSWER,
+                limit=self._longest_answer,
             )
         return self._process
 
