@@ -30,6 +30,8 @@ class Firmware:
     busy: bool = True
     auto_report: bool = True
     has_card: bool = True
+    # Older builds print from a card, and do not tell in M115 that they have one.
+    tells_card: bool = True
     ok_after_resend: bool = True
     says_start: bool = True
     machine_type: str = "Ender-3"
@@ -479,7 +481,9 @@ class Board:
         self._ok()
 
     def _m27(self, _words: dict[str, float], rest: str) -> None:
-        if rest.strip() == "C":
+        if not self.firmware.has_card:
+            self.say('echo:Unknown command: "M27"')
+        elif rest.strip() == "C":
             self.say(f"Current file: {self.card_file if self.card_print else '(no file)'}")
         elif self.card_print is None:
             self.say("Not SD printing")
@@ -500,14 +504,16 @@ class Board:
             f"{name} SOURCE_CODE_URL:github.com/example PROTOCOL_VERSION:1.0 MACHINE_TYPE:{self.firmware.machine_type} "
             "EXTRUDER_COUNT:1 UUID:cede2a2f-41a2-4748-9b12-c55c62f367ff"
         )
-        for word, is_on in (
+        told = (
             ("AUTOREPORT_TEMP", self.firmware.auto_report),
             ("EMERGENCY_PARSER", self.firmware.emergency_parser),
             ("BUSY_PROTOCOL", self.firmware.busy),
             ("SDCARD", self.firmware.has_card),
             ("THERMAL_PROTECTION", True),
-        ):
-            self.say(f"Cap:{word}:{int(is_on)}")
+        )
+        for word, is_on in told:
+            if word != "SDCARD" or self.firmware.tells_card:
+                self.say(f"Cap:{word}:{int(is_on)}")
         self._ok()
 
     def _temperatures(self) -> str:

@@ -131,7 +131,7 @@ class Host:
         course = self.machine.course
         if course is not None:
             course.close(End(Ending.FAILED, "host_interrupted", "the process that streams it was told to end"), now)
-        elif self.machine.is_known and self.machine.facts.is_hot:
+        elif self.machine.is_left_hot(now):
             self.machine.cool_down(now)
 
     def _consider_leaving(self, now: float) -> None:
@@ -146,8 +146,8 @@ class Host:
             self.end()
         if self._ends_at is None:
             return
-        is_cold = not (self.machine.is_busy or (self.machine.is_known and self.machine.facts.is_hot))
-        if is_cold or now >= self._ends_at:
+        is_done = not (self.machine.is_busy or self.machine.is_left_hot(now))
+        if is_done or now >= self._ends_at:
             self._say("left")
             self._is_over = True
 

@@ -187,6 +187,31 @@ async def test_nobody_asks_for_an_idle_printer(printer: FakeMarlin, host: Serial
     assert (printer.opens, printer.dtr_resets) == (2, 1)
 
 
+@pytest.mark.parametrize("why", ["it is told to end", "nobody asks for it"])
+async def test_a_host_that_leaves_lets_somebodys_card_print_go_on(
+    printer: FakeMarlin, host: SerialHost, why: str
+) -> None:
+    def begin(board: Board) -> None:
+        board.card_print = [100, 100_000]
+        board.heaters["T"].target = 200.0
+
+    def is_hot_and_theirs(seen: Observation) -> bool:
+        return seen.state is ObservedState.PRINTING and any(heater.target for heater in seen.heaters)
+
+    unclaimed = 600.0 if why == "it is told to end" else 0.5
+    async with open_driver(config(printer, host, unclaimed_seconds=unclaimed)) as driver:
+        await connected(driver)
+        printer.do(begin)
+        await until(driver, is_hot_and_theirs)
+    if why == "it is told to end":
+        await asyncio.to_thread(host.kill, signal.SIGTERM)
+    # Far sooner than a printer would take that had to cool down.
+    async with asyncio.timeout(10):
+        while host.is_alive():  # noqa: ASYNC110 - a process is waited for
+            await asyncio.sleep(0.02)
+    assert targets(printer) == [200.0, 0.0]
+
+
 async def test_nobody_asks_for_a_print_and_it_goes_on(printer: FakeMarlin, host: SerialHost, file: Path) -> None:
     given = config(printer, host, unclaimed_seconds=0.2)
     await asyncio.to_thread(file.write_bytes, b"G92 E0\n" + MOVES[: len(MOVES) // 10])

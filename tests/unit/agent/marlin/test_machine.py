@@ -481,6 +481,45 @@ def test_a_print_from_the_card_is_somebody_elses() -> None:
     world.until(lambda: world.status.state is ObservedState.IDLE)
 
 
+def a_hot_card_print(**firmware: bool) -> World:
+    """Somebody began it before the hello that follows."""
+    world = World(Firmware(time_scale=10.0, **firmware), hello=False)
+    world.board.card_print = [100, 1000]
+    world.board.heaters["T"].target = 200.0
+    world.until(lambda: world.machine.is_known)
+    return world
+
+
+@pytest.mark.parametrize("tells_card", [True, False])
+def test_a_hello_in_somebodys_card_print_leaves_its_heat(tells_card: bool) -> None:
+    world = a_hot_card_print(tells_card=tells_card)
+    assert (world.status.state, world.status.by_farm) == (ObservedState.PRINTING, False)
+    with pytest.raises(NotNow, match="somebody"):
+        world.print(GCODE)
+    world.wait(10.0)
+    world.machine.opened(world.now)
+    world.until(lambda: world.machine.is_known)
+    world.wait(10.0)
+    assert world.board.heaters["T"].target == 200.0
+    assert world.job_commands() == []
+
+
+def test_somebodys_card_print_is_not_cooled_down() -> None:
+    world = a_hot_card_print()
+    with pytest.raises(NotNow, match="somebody"):
+        world.machine.cool_down(world.now)
+    world.wait(10.0)
+    assert world.board.heaters["T"].target == 200.0
+
+
+def test_a_board_that_tells_of_no_card_and_has_none_is_idle() -> None:
+    world = World(Firmware(time_scale=10.0, has_card=False, tells_card=False))
+    world.wait(30.0)
+    assert (world.status.state, world.status.message) == (ObservedState.IDLE, "")
+    world.print(GCODE)
+    done(world)
+
+
 def test_a_process_that_died_in_a_print_says_so_and_cools_down() -> None:
     world = World()
     world.print(GCODE)

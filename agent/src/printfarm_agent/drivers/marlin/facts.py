@@ -74,6 +74,11 @@ class Facts:
         return any(heater.target > 0 for heater in self.heaters.values())
 
     @property
+    def may_have_card(self) -> bool:
+        """Only a word against it counts: older firmware prints from a card, and tells nothing of it in M115."""
+        return self.capabilities.get("SDCARD", True)
+
+    @property
     def extruders(self) -> int:
         """By M115; 1 where it does not say."""
         count = self.fields.get("EXTRUDER_COUNT", "1")

@@ -5,8 +5,9 @@ reset says nothing, so silence is waited for. Nothing that moves or heats is sen
 """
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from .facts import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,14 @@ class Hello:
         """It went out."""
         self._flying[ticket] = command
 
-    def acked(self, ticket: int, capabilities: Mapping[str, bool]) -> None:
+    def acked(self, ticket: int, facts: Facts) -> None:
         """It was answered; M115's answer decides what else is asked."""
         command = self._flying.pop(ticket, b"")
         if command == b"M115":
             self._script.append(b"M113 S2")
-            if capabilities.get("AUTOREPORT_TEMP"):
+            if facts.capabilities.get("AUTOREPORT_TEMP"):
                 self._script.append(b"M155 S2")
-            if capabilities.get("SDCARD"):
+            if facts.may_have_card:
                 self._script.append(b"M27")
             self._script.append(b"M105")
         self.is_done = command == b"M105"

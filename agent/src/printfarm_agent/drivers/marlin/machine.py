@@ -172,7 +172,7 @@ class Machine:
         self.halting.goes_on()
         self.facts.waits_for_person = False
         if self.hello is not None:
-            self.hello.acked(ticket, self.facts.capabilities)
+            self.hello.acked(ticket, self.facts)
             if self.hello.is_done:
                 self._known(now)
         if self.course is not None:
@@ -224,7 +224,7 @@ class Machine:
             self._settle(now)
         if self._must_explain_heat and self.is_known:
             self._must_explain_heat = False
-            if self.facts.is_hot and self.course is None:
+            if self.facts.is_hot and self.course is None and not self.facts.is_foreign(now):
                 self.message = "its heaters were on, and nobody here knows why: switched off"
                 self._control.extend(heaters_off(self._manners))
         if self.is_known and (why := self._heat.look(heaters, now)):
@@ -333,7 +333,7 @@ class Machine:
         has_reports = self.facts.capabilities.get("AUTOREPORT_TEMP", False)
         if self.course is None or not has_reports:
             self._ask(b"M105")
-        if self.course is None and self.facts.capabilities.get("SDCARD"):
+        if self.course is None and self.facts.may_have_card:
             self._ask(b"M27")
 
     def _ask(self, question: bytes) -> None:
@@ -396,9 +396,11 @@ class Machine:
             self.link.interrupt(now)
 
     def cool_down(self, now: float) -> None:
-        """Raises NotNow while something prints."""
+        """Raises NotNow while something prints, also somebody else's."""
         if self.course is not None:
             raise NotNow(f"it prints {self.course.name}")
+        if self.facts.is_foreign(now):
+            raise NotNow("somebody uses it at the printer itself")
         self._control.extend(heaters_off(self._manners))
         self._ask(b"M105")
         self._pump(now)
@@ -456,6 +458,10 @@ class Machine:
     def is_busy(self) -> bool:
         """A print is under way."""
         return self.course is not None
+
+    def is_left_hot(self, now: float) -> bool:
+        """Some heater is on, and no print needs it: neither ours nor somebody's at the printer."""
+        return self.is_known and not self.is_busy and self.facts.is_hot and not self.facts.is_foreign(now)
 
     @property
     def _manners(self) -> Manners:
