@@ -29,10 +29,11 @@ def _detach() -> None:
 
 
 def _log_to(path: Path) -> None:
-    if path.exists() and path.stat().st_size > LONGEST_LOG:
-        path.replace(path.with_suffix(".old"))
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    log = nothing = os.open(os.devnull, os.O_RDWR)
+    with contextlib.suppress(OSError):
+        if path.exists() and path.stat().st_size > LONGEST_LOG:
+            path.replace(path.with_suffix(".old"))
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for there, here in ((0, nothing), (1, log), (2, log)):
         os.dup2(here, there)
 
@@ -44,7 +45,9 @@ def _go_first() -> None:
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}", flush=True)
+    """A full disk takes no words, and is no reason to leave the printer alone."""
+    with contextlib.suppress(OSError):
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}", flush=True)
 
 
 def main() -> None:
@@ -74,7 +77,9 @@ def main() -> None:
         # Another one already holds this printer.
         return
     _go_first()
-    (folder / talk.PID).write_text(str(os.getpid()))
+    with contextlib.suppress(OSError):
+        # For people. A disk that is full must not leave the printer without a host.
+        (folder / talk.PID).write_text(str(os.getpid()))
     host = Host(config, token, folder, _say)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: host.end())

@@ -2,7 +2,7 @@
 
 The order within a turn is what makes it safe: what came is taken, then the memory is made durable, then bytes are written,
 then answers go out. So a print that was begun is on disk before the printer hears of it, and an emergency stop is answered
-only after the port took it.
+only after the port took it. The stop itself waits for no disk: its bytes are written before the memory is.
 """
 
 import hmac
@@ -83,6 +83,8 @@ class Host:
         now = time.monotonic()
         self._wire.turn(now)
         self.machine.tick(now)
+        if self.machine.has_emergency:
+            self._wire.flush(now)
         self._remember(now)
         self._wire.flush(now)
         self._answer_starts()
@@ -246,7 +248,6 @@ class Host:
         if not self._wire.is_open:
             peer.say(talk.refusal(number, "unreachable", f"the emergency stop was not written: {self.machine.why}"))
             return
-        self._say("emergency stop")
         self.machine.emergency_stop(now)
         self._stops.append(Waiting(peer, number))
 
@@ -254,11 +255,13 @@ class Host:
         if not self._stops:
             return
         if not self._wire.is_open:
+            self._say("emergency stop: the port went before it was written")
             lines = [
                 talk.refusal(stop.number, "unknown", "the port went before the stop was written")
                 for stop in self._stops
             ]
         elif self._wire.written >= self._wire.emergency_end:
+            self._say("emergency stop")
             lines = [talk.answer(stop.number) for stop in self._stops]
         else:
             return

@@ -1,5 +1,6 @@
 """What must outlive the process, on disk: the machine's memory, whole or as it was before."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -44,13 +45,15 @@ class Ledger:
             os.close(folder)
 
     def keep_log(self, name: str, lines: list[str]) -> None:
-        """The last words on the line before a print failed, for whoever looks into it. The newest few are kept."""
+        """The last words on the line before a print failed, for whoever looks into it. The newest few are kept; none where
+        the disk refuses."""
         safe = "".join(c for c in name if c.isalnum() or c in "-._")[:120]
-        with open(self._folder / f"failed-{safe}.log", "w", opener=_private) as file:
-            file.write("\n".join(lines) + "\n")
-        logs = sorted(self._folder.glob("failed-*.log"), key=lambda path: path.stat().st_mtime)
-        for old in logs[:-KEPT_LOGS]:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            with open(self._folder / f"failed-{safe}.log", "w", opener=_private) as file:
+                file.write("\n".join(lines) + "\n")
+            logs = sorted(self._folder.glob("failed-*.log"), key=lambda path: path.stat().st_mtime)
+            for old in logs[:-KEPT_LOGS]:
+                old.unlink(missing_ok=True)
 
 
 def _private(path: str, flags: int) -> int:

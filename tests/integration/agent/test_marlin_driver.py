@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -27,7 +28,7 @@ from printfarm_agent.driver import (
 from printfarm_agent.drivers.marlin.driver import open_driver
 from printfarm_agent.drivers.marlin.hosting import Hosting, Line
 from printfarm_agent.drivers.marlin.options import options_of
-from printfarm_agent.limits import Limits
+from printfarm_agent.limits import HeatRules, Limits
 from tests.conformance.steps import until, until_it_fails
 from tests.support.fake_marlin import FakeMarlin
 from tests.support.marlin_board import Board, Firmware
@@ -118,6 +119,12 @@ async def cold(printer: FakeMarlin) -> None:
     async with asyncio.timeout(60):
         while any(targets(printer)):  # noqa: ASYNC110 - the board is asked
             await asyncio.sleep(0.02)
+
+
+async def stopped(printer: FakeMarlin) -> None:
+    async with asyncio.timeout(20):
+        while not printer.events("emergency_stop"):  # noqa: ASYNC110 - the board is asked
+            await asyncio.sleep(0.01)
 
 
 async def test_a_host_that_dies_in_a_print_ends_it_and_cools_down(
@@ -340,6 +347,82 @@ async def test_a_disk_that_refuses_begins_nothing_and_ends_nothing(
     async with asyncio.timeout(30):
         while host.memory()["last"]["ending"] != "complete":  # noqa: ASYNC110 - the disk is asked
             await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def full_disk(host: SerialHost) -> Path:
+    """Not a word more fits into the log. Once the returned path is made a folder, the memory is refused too."""
+    host.folder.mkdir()
+    (host.folder / "host.log").symlink_to("/dev/full")
+    return host.folder / "memory.new"
+
+
+async def test_an_emergency_stop_needs_no_disk(
+    full_disk: Path, driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
+) -> None:
+    await printing(driver, file)
+    full_disk.mkdir()
+    first = host.pid
+    await driver.emergency_stop()
+    await stopped(printer)
+    await failed(driver, "emergency_stop")
+    assert host.is_alive() and host.pid == first
+    full_disk.rmdir()
+    async with asyncio.timeout(30):
+        while host.memory()["last"]["ending"] != "failed":  # noqa: ASYNC110 - the disk is asked
+            await asyncio.sleep(0.05)
+
+
+async def test_an_emergency_stop_does_not_wait_for_the_memory(
+    driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
+) -> None:
+    """A disk on its way out takes seconds for each write."""
+    await printing(driver, file)
+    os.mkfifo(host.folder / "memory.new")
+    stop = asyncio.create_task(driver.emergency_stop())
+    try:
+        await stopped(printer)
+    finally:
+        host.kill()
+        with suppress(OutcomeUnknown):
+            await stop
+
+
+async def test_a_thermal_fault_needs_no_disk(full_disk: Path, printer: FakeMarlin, host: SerialHost, file: Path) -> None:
+    given = replace(config(printer, host), heat=HeatRules(deviation_seconds=0.2))
+    async with open_driver(given) as driver:
+        await connected(driver)
+        await printing(driver, file)
+        await until(driver, lambda seen: any(heater.target for heater in seen.heaters))
+        full_disk.mkdir()
+
+        def runs_away(board: Board) -> None:
+            board.faults.temperatures = "T:300.00 /200.00 B:25.00 /0.00 @:0 B@:0"
+
+        printer.do(runs_away)
+        await failed(driver, "thermal")
+        await stopped(printer)
+        await cold(printer)
+        assert host.is_alive()
+
+
+async def test_a_host_that_died_is_replaced_on_a_full_disk(
+    driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
+) -> None:
+    """What it heated must not stay on until somebody makes room."""
+    await printing(driver, file)
+    host.kill()
+    assert any(targets(printer))
+    for name in ("memory.new", "config.new"):
+        (host.folder / name).mkdir()
+    for name, target in (("host.pid", "nowhere/host.pid"), ("host.log", "/dev/full")):
+        (host.folder / name).unlink()
+        (host.folder / name).symlink_to(target)
+    try:
+        await failed(driver, "host_interrupted")
+        await cold(printer)
+    finally:
+        os.kill(host.answering(), signal.SIGKILL)
 
 
 async def test_the_last_words_of_a_failed_print_are_kept(

@@ -60,8 +60,11 @@ class Hosting:
 
     async def _start(self) -> None:
         """Away from this process: it goes on when the agent ends, however it ends."""
-        _ = self.token
-        _write(self._folder / talk.CONFIG, self.config.to_json())
+        try:
+            _ = self.token
+            _keep(self._folder / talk.CONFIG, self.config.to_json())
+        except OSError as error:
+            raise ConnectionLost(f"the serial host's settings cannot be written: {error.strerror}") from error
         command = [sys.executable, "-m", "printfarm_serial_host", "--folder", str(self._folder)]
         try:
             process = await asyncio.create_subprocess_exec(
@@ -172,6 +175,14 @@ class Line:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+def _keep(path: Path, text: str) -> None:
+    """Written where it differs only: a host that died is replaced on a full disk too."""
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        if path.read_text() == text:
+            return
+    _write(path, text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@ clock, no disk.
 
 Whoever owns the port gives the bytes that came to ``receive``, writes what ``take_output`` gives, calls ``tick`` at
 ``deadline``, and says when the port was opened and when it vanished. What must outlive the process is ``memory``: it is
-made durable before the bytes that follow it are written.
+made durable before the bytes that follow it are written, but for those of a stop (``has_emergency``).
 """
 
 from collections import deque
@@ -113,6 +113,11 @@ class Machine:
         self._heat = HeatWatch(self.rules.heat)
         self._control.clear()
         self.halting.goes_on()
+
+    @property
+    def has_emergency(self) -> bool:
+        """A stop waits to be written."""
+        return bool(self._emergency)
 
     def take_output(self) -> tuple[bytes, bytes]:
         """(to be written now instead of all that waits, to be written after what waits)."""
