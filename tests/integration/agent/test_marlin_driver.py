@@ -350,24 +350,24 @@ async def test_a_disk_that_refuses_begins_nothing_and_ends_nothing(
 
 
 @pytest.fixture
-def full_disk(host: SerialHost) -> Path:
-    """Not a word more fits into the log. Once the returned path is made a folder, the memory is refused too."""
+def full_disk(host: SerialHost) -> None:
+    """Not a word fits into the log."""
     host.folder.mkdir()
     (host.folder / "host.log").symlink_to("/dev/full")
-    return host.folder / "memory.new"
 
 
 async def test_an_emergency_stop_needs_no_disk(
-    full_disk: Path, driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
+    full_disk: None, driver: Driver, printer: FakeMarlin, host: SerialHost, file: Path
 ) -> None:
     await printing(driver, file)
-    full_disk.mkdir()
+    obstacle = host.folder / "memory.new"
+    obstacle.mkdir()
     first = host.pid
     await driver.emergency_stop()
     await stopped(printer)
     await failed(driver, "emergency_stop")
     assert host.is_alive() and host.pid == first
-    full_disk.rmdir()
+    obstacle.rmdir()
     async with asyncio.timeout(30):
         while host.memory()["last"]["ending"] != "failed":  # noqa: ASYNC110 - the disk is asked
             await asyncio.sleep(0.05)
@@ -388,13 +388,15 @@ async def test_an_emergency_stop_does_not_wait_for_the_memory(
             await stop
 
 
-async def test_a_thermal_fault_needs_no_disk(full_disk: Path, printer: FakeMarlin, host: SerialHost, file: Path) -> None:
+async def test_a_thermal_fault_needs_no_disk(
+    full_disk: None, printer: FakeMarlin, host: SerialHost, file: Path
+) -> None:
     given = replace(config(printer, host), heat=HeatRules(deviation_seconds=0.2))
     async with open_driver(given) as driver:
         await connected(driver)
         await printing(driver, file)
         await until(driver, lambda seen: any(heater.target for heater in seen.heaters))
-        full_disk.mkdir()
+        (host.folder / "memory.new").mkdir()
 
         def runs_away(board: Board) -> None:
             board.faults.temperatures = "T:300.00 /200.00 B:25.00 /0.00 @:0 B@:0"
