@@ -87,7 +87,7 @@ async def _another_agent(bench: Bench, seconds: float) -> AsyncIterator[Handle]:
 
 
 async def test_a_print_survives_the_death_of_its_process(rig: Rig, bench: Bench) -> None:
-    async with _another_agent(bench, 3.0) as handle:
+    async with _another_agent(bench, 6.0) as handle:
         seen = await bench.driver.recover(bench.name, handle)
         assert bench.is_ours(seen) and seen.state in AT_WORK
         seen = await until(

@@ -26,7 +26,8 @@ _ESTIMATED = Fraction("3.5") / 1_000 * _PLA + _HOUR * 100 / 3_600 + _START
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[RealFarm]:
     environment = {"PRINTFARM_CURRENCY": "EUR"}
-    with real_farm(tmp_path, printer_count=1, environment=environment, printer_toml='material = "PLA"\n') as made:
+    toml = 'material = "PLA"\n'
+    with real_farm(tmp_path, printer_count=1, environment=environment, printer_toml=toml, time_scale=20.0) as made:
         yield made
 
 
@@ -78,8 +79,9 @@ def test_what_runs_cost_is_told_from_the_estimate_to_the_sums(farm: RealFarm) ->
     assert run["cost"]["total"] == _money(Fraction(run["cost"]["machine"]) + Fraction("0.32"))
     farm.sign_off(run)
 
-    # The second is cancelled while it prints, and cost what it took.
-    farm.wait_run(job_id, "printing")
+    # The second is cancelled while it prints, and cost what it took. What it used is known once its progress is.
+    second = farm.wait_run(job_id, "printing")["run_id"]
+    until(lambda: farm.get(f"/api/v1/runs/{second}")["progress"] > 0, why="its progress is told")
     assert farm.post(f"/api/v1/jobs/{job_id}/cancel").status_code in (200, 202)
     spoilt = farm.wait_run(job_id, "cancelled")["cost"]
     assert spoilt["start"] == "0.25" and Fraction(spoilt["total"]) < Fraction(run["cost"]["total"])
@@ -98,9 +100,9 @@ def _assert_told(farm: RealFarm, job_id: str, total: str, finished: str) -> None
     # One good part: it carries what was spoilt.
     so_far = {"currency": "EUR", "so_far": total, "per_good_part": total, "missing": []}
     assert status["cost"] == {**so_far, "to_come": None}
-    [listed] = farm.try_get("/api/v1/jobs")["items"]
+    [listed] = farm.get("/api/v1/jobs")["items"]
     assert listed["cost"] == so_far
-    stats = farm.try_get("/api/v1/dashboard/stats")
+    stats = farm.get("/api/v1/dashboard/stats")
     # Unless midnight came between them.
     today = [run for run in status["runs"] if run["ended_at"][:10] == stats["as_of"][:10]]
     if len(today) == len(status["runs"]):

@@ -219,7 +219,7 @@ def test_a_driver_that_hangs_makes_its_run_unconfirmed_and_no_other(farm: RealFa
     fault(farm, "never_answer")
     run = farm.wait_run(job_id, "unconfirmed")
     assert run["reason_code"] == "driver_stuck"
-    assert farm.try_get("/api/v1/agents")["items"][0]["reachability"] == "connected"
+    assert farm.get("/api/v1/agents")["items"][0]["reachability"] == "connected"
     # The line breaks: the driver comes back to life.
     clear(farm)
     fault(farm, "drop_line", 0.2)

@@ -19,7 +19,7 @@ from tests.servers import program
 
 from .ports import free_port
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 
 
 def make_certificate(folder: Path, serial_number: str) -> str:

@@ -16,7 +16,7 @@ from tests.servers import program
 
 from .ports import free_port
 
-_SECONDS = 30.0
+_SECONDS = 90.0
 
 
 class PostgresServer:

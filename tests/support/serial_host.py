@@ -12,7 +12,7 @@ from typing import Any
 
 from printfarm_agent.drivers.marlin import talk
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 
 
 class SerialHost:

@@ -69,7 +69,16 @@ class Standalone:
         return (self.data / "admin-api-key").read_text().strip()
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(f"{self.url}{path}", headers={"X-API-Key": self.key}, timeout=20, verify=NO_AUTHORITIES)
+        """The JSON, asked for until it is answered: a busy machine may say 503 first."""
+        return until(lambda: self._try_get(path), why=f"an answer to {path}")
+
+    def _try_get(self, path: str) -> Any:
+        try:
+            answer = httpx.get(f"{self.url}{path}", headers={"X-API-Key": self.key}, timeout=20, verify=NO_AUTHORITIES)
+        except httpx.TransportError:
+            return None
+        if answer.status_code == 503:
+            return None
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .ports import free_port
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 
 
 class VirtualPrinters:

@@ -42,7 +42,7 @@ async def test_what_announces_itself_and_what_is_plugged_in(tmp_path: Path) -> N
 
     announcing = asyncio.create_task(announce())
     try:
-        ears = Ears(seconds=3.0, interface=LOOPBACK, ssdp_port=port, group="", ports=tmp_path)
+        ears = Ears(seconds=6.0, interface=LOOPBACK, ssdp_port=port, group="", ports=tmp_path)
         found = await discover(ears)
     finally:
         announcing.cancel()
