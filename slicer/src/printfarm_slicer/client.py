@@ -22,6 +22,8 @@ from .engine import SlicingFailed
 
 WAIT_SECONDS = 20.0
 FILE_SECONDS = 600.0
+# The coordinator looks through the whole result first.
+COMPLETE_SECONDS = 600.0
 
 
 class FarmClient:
@@ -70,7 +72,7 @@ class FarmClient:
         return sha256
 
     async def complete(self, task: pb.Task, sha256: str, checked: Checked, parts: int) -> None:
-        """The slicing is done, with so many copies on the plate."""
+        """The slicing is done, with so many copies on the plate. May be repeated."""
         seconds = checked.estimated_seconds
         request = pb.CompleteWorkRequest(
             **_named(task),
@@ -79,7 +81,7 @@ class FarmClient:
             filament_grams=checked.filament_grams,
             parts=parts,
         )
-        await _called(self._stub.CompleteWork, request, UNARY_DEADLINE_SECONDS)
+        await _called(self._stub.CompleteWork, request, COMPLETE_SECONDS)
 
     async def fail(self, task: pb.Task, failure: SlicingFailed) -> None:
         """The slicing failed, or this worker could not do it."""

@@ -15,6 +15,7 @@ from printfarm.slicer.v1 import slicing_service_pb2 as pb
 from printfarm_rpc.errors import Code, FarmError
 from printfarm_rpc.failpoints import failpoint
 
+from .check import Checked
 from .client import FarmClient
 from .engine import SlicerEngine, SlicingFailed
 from .filling import fill_plate
@@ -26,6 +27,8 @@ RENEW_SECONDS = 3.0
 _AGAIN_SECONDS = (1.0, 15.0)
 # The claim lapses at the coordinator; a worker that cannot reach it stops in good time before.
 _LOST = {Code.CLAIM_LOST, Code.NOT_FOUND}
+# What was sliced is not thrown away because the coordinator is busy, or begins anew.
+_TELL_FOR_SECONDS = 1_800.0
 
 
 class Worker:
@@ -55,9 +58,8 @@ class Worker:
                 failures = 0
             except FarmError as error:
                 failures += 1
-                least, most = _AGAIN_SECONDS
                 _LOG.warning("no work could be asked for", code=error.code.name, why=error.detail)
-                await asyncio.sleep(min(most, least * 2 ** min(failures, 5)) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(_pause(failures))
                 continue
             if task is not None:
                 await self.do(task)
@@ -122,7 +124,20 @@ class Worker:
             result, checked, parts = await fill_plate(*tools)
         failpoint("slicer_before_storing")
         sha256 = await self._client.store(task, result)
-        await self._client.complete(task, sha256, checked, parts)
+        await self._complete(task, sha256, checked, parts)
+
+    async def _complete(self, task: pb.Task, sha256: str, checked: Checked, parts: int) -> None:
+        """Told until it is heard; the claim is prolonged meanwhile. Raises FarmError."""
+        ends, failures = time.monotonic() + _TELL_FOR_SECONDS, 0
+        while True:
+            try:
+                return await self._client.complete(task, sha256, checked, parts)
+            except FarmError as error:
+                if error.code is not Code.UNAVAILABLE or time.monotonic() >= ends:
+                    raise
+                _LOG.info("the result was not taken yet", slicing_id=task.slicing_id, why=error.detail)
+            failures += 1
+            await asyncio.sleep(_pause(failures))
 
     async def _renew_for_ever(self, task: pb.Task, progress: "_Progress") -> None:
         """Raises FarmError once the claim is lost, or nobody could be reached for as long as it lasts."""
@@ -143,6 +158,12 @@ class Worker:
             yield made
         finally:
             await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
+
+
+def _pause(failures: int) -> float:
+    """Seconds, more after each failure."""
+    least, most = _AGAIN_SECONDS
+    return min(most, least * (1 << min(failures, 5))) * random.uniform(0.5, 1.0)
 
 
 def _new_folder(within: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from printfarm_coordinator.adapters.artifacts.inspections import Inspections
 from printfarm_coordinator.adapters.artifacts.reader import FileReader
 from printfarm_coordinator.app.facts import MOST_TRIES, FactsReader
 from printfarm_coordinator.app.ports import NotRead
@@ -165,3 +166,35 @@ async def test_a_reader_that_went_because_nobody_asked_is_begun_again(reader: Fi
     await first.wait()
     assert (await reader.facts(tmp_path / "sound", Kind.GCODE)).slicer == "PrusaSlicer"
     assert reader._process is not first
+
+
+async def test_a_look_goes_on_when_who_asked_goes_and_the_next_finds_what_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    path.write_bytes(PRINT_FILE)
+    reader = FileReader()
+    inspections = Inspections(reader)
+    try:
+        await inspections.inspect(path, Kind.GCODE)
+        process = reader._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        asking = asyncio.ensure_future(inspections.inspect(path, Kind.GCODE))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        process.send_signal(signal.SIGCONT)
+        [look] = inspections._looks.values()
+        found = await look
+        path.unlink()
+        assert await inspections.inspect(path, Kind.GCODE) is found
+        assert (found.hotend_celsius, reader._process) == (215.0, process)
+        with pytest.raises(FileNotFoundError):
+            await inspections.inspect(path, Kind.GCODE)
+        process.send_signal(signal.SIGSTOP)
+        hanging = asyncio.ensure_future(inspections.inspect(path, Kind.GCODE))
+        await asyncio.sleep(0)
+    finally:
+        await inspections.close()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging

@@ -1,5 +1,7 @@
 """SlicingService and ProfileService over real gRPC, by certificates of their roles."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from printfarm.control.v1 import profile_service_pb2_grpc as profiles_rpc
 from printfarm.model.v1 import job_pb2
 from printfarm.slicer.v1 import slicing_service_pb2 as pb
 from printfarm.slicer.v1 import slicing_service_pb2_grpc as rpc
+from printfarm_coordinator.adapters.artifacts.folder import ArtifactFolder
 from printfarm_coordinator.app.farm import transact
 from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.leading import Leadership
@@ -19,6 +22,7 @@ from printfarm_coordinator.app.prepare import prepare_once
 from printfarm_coordinator.app.slicing import CLAIM_US
 from printfarm_coordinator.domain.printer import Abilities
 from printfarm_coordinator.domain.profile import ProfileKind
+from printfarm_files import Kind
 from printfarm_rpc.errors import Code
 from printfarm_rpc.identity import PeerRole
 from tests.support.control_plane import GCODE, Client, ControlPlane, sha256_of
@@ -138,6 +142,29 @@ async def test_a_model_is_sliced_and_then_its_job_is_queued(plane: ControlPlane)
     ]
     run = (await client(client.jobs.AssignJob, _assign(job))).run
     assert run.artifact_sha256 == result
+
+
+async def test_a_result_is_taken_while_another_file_is_looked_at(plane: ControlPlane) -> None:
+    workers, client, sha256 = await furnish(plane)
+    job = await client.submit(sha256)
+    await workers.prepare()
+    task = await workers.claim()
+    assert task is not None
+    other = await client.store(GCODE + b"; a large one\n")
+    blobs = plane.farm.blobs
+    assert isinstance(blobs, ArtifactFolder)
+    await blobs.inspect(other, Kind.GCODE)
+    process = blobs._inspector._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    looking = asyncio.ensure_future(blobs.inspect(other, Kind.GCODE))
+    try:
+        await workers.finish(task)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        await looking
+    await workers.prepare()
+    assert (await client(client.jobs.GetJob, _get(job))).job.state == job_pb2.JOB_STATE_QUEUED
 
 
 async def test_the_second_job_of_the_same_part_is_not_sliced_again(plane: ControlPlane) -> None:

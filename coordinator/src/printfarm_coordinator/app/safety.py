@@ -38,11 +38,16 @@ async def inspect_received(received: Received, kind: Kind) -> Inspection | None:
     return await asyncio.to_thread(inspect_bytes, received.head)
 
 
-async def inspected(farm: Farm, artifact: Artifact) -> Inspection:
-    """What is in the file, looked at now unless the rules have seen it. Raises NotRead, FileNotFoundError."""
+async def inspected(farm: Farm, artifact: Artifact, *, is_result: bool = False) -> Inspection:
+    """What is in the file, looked at now unless the rules have seen it. ``is_result``: a worker made it, and waits.
+
+    Raises NotRead, FileNotFoundError."""
     if artifact.inspection is not None and is_current(artifact.inspection):
         return artifact.inspection
-    found = await farm.blobs.inspect(artifact.sha256, Kind(artifact.kind))
+    if is_result and artifact.kind == Kind.GCODE.value:
+        found = await farm.blobs.inspect_result(artifact.sha256)
+    else:
+        found = await farm.blobs.inspect(artifact.sha256, Kind(artifact.kind))
 
     async def work(tx: Writing) -> None:
         await tx.save_inspection(artifact.sha256, found)

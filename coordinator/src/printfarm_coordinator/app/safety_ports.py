@@ -65,7 +65,12 @@ class Inspecting(Protocol):
 
     async def inspect(self, sha256: str, kind: Kind) -> Inspection:
         """What the safety check finds in a whole artifact, in a process of its own with limits; a file for which they do not
-        suffice is refused. Raises NotRead, FileNotFoundError."""
+        suffice is refused. It is looked at to its end even if who asked goes: who asks again finds what was found. Raises
+        NotRead, FileNotFoundError."""
+        ...
+
+    async def inspect_result(self, sha256: str) -> Inspection:
+        """As ``inspect``, of G-code that a slicer made: no file that a job waits for stands before it."""
         ...
 
     def unpacked(self, sha256: str, kind: Kind, plate: int) -> AbstractAsyncContextManager[Text]:

@@ -128,7 +128,8 @@ async def renew_claim(farm: Farm, worker: str, slicing_id: str, token: str, prog
 
 
 async def complete_slicing(farm: Farm, slicing_id: str, token: str, result: SlicingResult) -> None:
-    """The result counts from now on. Raises NOT_FOUND, CLAIM_LOST, ARTIFACT_NOT_FOUND. May be repeated."""
+    """The result counts from now on, once it was looked at. Raises NOT_FOUND, CLAIM_LOST, ARTIFACT_NOT_FOUND, NotRead. May be
+    repeated."""
     for name in ("estimated_seconds", "filament_grams"):
         value = getattr(result, name)
         if value is not None and not 0 < value < 1e9:
@@ -164,7 +165,7 @@ async def _unsafe(farm: Farm, sha256: str) -> str:
         file = await look.artifact(sha256)
     if farm.safety is None or file is None or Kind(file.kind).is_model:
         return ""
-    return refusal(await inspected(farm, file), farm.safety)
+    return refusal(await inspected(farm, file, is_result=True), farm.safety)
 
 
 async def fail_slicing(farm: Farm, slicing_id: str, token: str, code: str, reason: str) -> None:

@@ -27,6 +27,7 @@ from printfarm_rpc.failpoints import failpoint
 from ...app.ports import Incoming, Opened, Received, StorageFull
 from ...app.safety_ports import Text
 from .examining import Examiner
+from .inspections import Inspections
 from .pictures import Pictures
 from .reader import FileReader
 
@@ -50,6 +51,9 @@ class ArtifactFolder:
         self._pictures = Pictures(root / "pictures")
         # A job waits for it: no other file's facts or picture may stand before it.
         self._inspector = FileReader(_INSPECT_CPU_SECONDS)
+        self._inspections = Inspections(self._inspector)
+        # A worker waits for it, under a claim: nor may what jobs wait for.
+        self._results = Inspections(FileReader(_INSPECT_CPU_SECONDS))
         self._incoming = root / "incoming"
         self._uploads = root / "uploads"
         # Folders of artifacts whose names are known to be on the disk; there are at most 65,536.
@@ -61,7 +65,8 @@ class ArtifactFolder:
         """Ends the processes that read for it."""
         await self._pictures.close()
         await self._reader.close()
-        await self._inspector.close()
+        await self._inspections.close()
+        await self._results.close()
 
     def path(self, sha256: str) -> Path:
         """Where an artifact lies, or would lie. Only digits and letters of a digest ever become a path."""
@@ -163,7 +168,10 @@ class ArtifactFolder:
         self._pictures.drop(sha256)
 
     async def inspect(self, sha256: str, kind: Kind) -> Inspection:
-        return await self._inspector.inspect(self.path(sha256).absolute(), kind)
+        return await self._inspections.inspect(self.path(sha256).absolute(), kind)
+
+    async def inspect_result(self, sha256: str) -> Inspection:
+        return await self._results.inspect(self.path(sha256).absolute(), Kind.GCODE)
 
     def unpacked(self, sha256: str, kind: Kind, plate: int) -> AbstractAsyncContextManager[Text]:
         """Unpacked aside, as a file on its way in."""
