@@ -127,6 +127,8 @@ class Ids:
 class Hub:
     """The agent's session, as the coordinator's hints see it."""
 
+    printer_ids = frozenset(PRINTERS)
+
     def __init__(self, connection_epoch: int) -> None:
         self.connection_epoch = connection_epoch
         self.dirty: set[str] = set(PRINTERS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -35,6 +35,7 @@ class Session(Protocol):
     """An agent's open stream, as the use cases may touch it: without waiting, after their commit."""
 
     connection_epoch: int
+    printer_ids: frozenset[str]
 
     def look_at(self, printer_id: str) -> None:
         """Something wanted of the printer may have changed."""
@@ -85,6 +86,14 @@ class Hints:
         self.prepare.set()
         if session := self._sessions.get(agent_id):
             session.look_at(printer_id)
+
+    def look_again(self, printer_ids: Collection[str] | None = None) -> None:
+        """Every session looks at those printers that are its own; without a word which, at all of them."""
+        for session in self._sessions.values():
+            for printer_id in (
+                session.printer_ids if printer_ids is None else session.printer_ids.intersection(printer_ids)
+            ):
+                session.look_at(printer_id)
 
     def job_changed(self) -> None:
         """Parts may be owed."""
