@@ -6,7 +6,7 @@ from enum import StrEnum
 from .job import Job
 from .print_file import PrintFile, print_file_of
 from .printer import Printer
-from .run import BEFORE_AUTHORITY, Run, RunState
+from .run import BEFORE_AUTHORITY, DATABASE_BEHIND, JOURNAL_LOST, Run, RunState
 
 
 class DesiredState(StrEnum):
@@ -58,4 +58,4 @@ def may_have_started(run: Run) -> bool:
     if run.state is not RunState.UNCONFIRMED:
         return run.state.may_have_started
     known_before = run.unconfirmed_from in BEFORE_AUTHORITY and run.bed_token is None
-    return not known_before or run.reason_code in ("database_behind", "start_unknown")
+    return not known_before or run.reason_code in (DATABASE_BEHIND, JOURNAL_LOST, "start_unknown")

@@ -6,7 +6,7 @@ from enum import StrEnum
 from .desired import may_have_started
 from .events import DomainEvent
 from .printer import Bed, BedState, Printer, PrinterState
-from .run import BEFORE_AUTHORITY, JOURNAL_LOST, Run, RunState
+from .run import BEFORE_AUTHORITY, DATABASE_BEHIND, JOURNAL_LOST, Run, RunState
 from .slice import Slice, entered, printer_event, uncertain_after
 
 # A database restored from a backup is behind its agents; so far it is believed and caught up with. Beyond, it is an attack
@@ -98,20 +98,30 @@ def greet_run(held: Slice, report: PrinterReport, now: int) -> Slice:
     if not run.state.is_active:
         # It ended between the look at its printer and its lock.
         return held
-    if (held.printer.epoch > run.epoch or report.facts_lost) and run.state is not RunState.UNCONFIRMED:
-        why = "the agent knows more than the database: its last changes were lost"
-        # An authority may be among them, and with it the bed's token: spent, and clear in these rows (I11).
-        doubted = replace(held, printer=replace(held.printer, bed=uncertain_after(run, now)))
-        return entered(doubted, RunState.UNCONFIRMED, now, run.agent_id, code="database_behind", reason=why)
-    if report.journal_lost and may_have_started(run):
+    is_behind = held.printer.epoch > run.epoch or report.facts_lost
+    if is_behind and held.printer.bed.state is not BedState.UNKNOWN:
+        # An authority may be among what was lost, and with it the bed's token: spent, and clear in these rows (I11).
+        held = replace(held, printer=replace(held.printer, bed=uncertain_after(run, now)))
+    if report.journal_lost and (is_behind or may_have_started(run)):
         why = "the agent lost its journal: only the printer, or a person, can tell"
-        if run.state is not RunState.UNCONFIRMED:
-            return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code=JOURNAL_LOST, reason=why)
-        return replace(held, run=replace(run, reason_code=JOURNAL_LOST, reason=why, updated_at=now))
-    if run.state is not RunState.UNCONFIRMED or run.reason_code in ("database_behind", JOURNAL_LOST):
+        return _doubted(held, JOURNAL_LOST, why, now)
+    if is_behind and run.reason_code != JOURNAL_LOST:
+        why = "the agent knows more than the database: its last changes were lost"
+        return _doubted(held, DATABASE_BEHIND, why, now)
+    if run.state is not RunState.UNCONFIRMED or run.reason_code in (DATABASE_BEHIND, JOURNAL_LOST):
         return held
     target = _proven_state(run, report)
     return held if target is None else entered(held, target, now, run.agent_id)
+
+
+def _doubted(held: Slice, code: str, why: str, now: int) -> Slice:
+    """Unconfirmed for this reason, also where it was for another: a run that was merely out of reach would be offered anew."""
+    run = held.run
+    if run.state is not RunState.UNCONFIRMED:
+        return entered(held, RunState.UNCONFIRMED, now, run.agent_id, code=code, reason=why)
+    if run.reason_code == code:
+        return held
+    return replace(held, run=replace(run, reason_code=code, reason=why, updated_at=now))
 
 
 def _proven_state(run: Run, report: PrinterReport) -> RunState | None:

@@ -70,6 +70,8 @@ class Fact(StrEnum):
 
 # Why a run is unconfirmed whose agent's journal is new, or older than what it has told before.
 JOURNAL_LOST = "journal_lost"
+# Why one is whose agent knows more than these rows: they were restored from an older copy.
+DATABASE_BEHIND = "database_behind"
 
 # A printer that prints is believed even where the row was never authorised: a restored database may have lost that.
 _NOT_YET_PRINTING = BEFORE_AUTHORITY | {RunState.AUTHORISED, RunState.STARTING, RunState.UNCONFIRMED}

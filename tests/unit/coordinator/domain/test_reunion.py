@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from printfarm_coordinator.domain.desired import desired
 from printfarm_coordinator.domain.job import Job, JobState, Requirements
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, Printer, PrinterState
 from printfarm_coordinator.domain.reports import Report, apply_report
@@ -157,6 +158,50 @@ def test_a_database_that_forgot_facts_trusts_no_active_row(state: RunState) -> N
     assert (after.run.state, after.run.reason_code) == (RunState.UNCONFIRMED, "database_behind")
     # Its authority may be forgotten with the token that it spent (I11).
     assert (after.printer.bed.state, after.printer.bed.token) == (BedState.UNKNOWN, None)
+
+
+@pytest.mark.parametrize("came_from", sorted(ACTIVE - {RunState.UNCONFIRMED}))
+@pytest.mark.parametrize("code", ["agent_unreachable", "driver_stuck", "start_unknown"])
+def test_nor_one_that_was_out_of_reach_in_the_copy(came_from: RunState, code: str) -> None:
+    """It may have been printed to its end since: offered anew, it would be printed onto its own part (I3, I11)."""
+    before = held(RunState.UNCONFIRMED, came_from, reason_code=code)
+    told = report(facts_lost=True, observed_state=PrinterState.IDLE)
+    after = greet_run(before, told, NOW)
+    assert (after.run.state, after.run.unconfirmed_from) == (RunState.UNCONFIRMED, came_from)
+    assert after.run.reason_code == "database_behind"
+    assert (after.printer.bed.state, after.printer.bed.token) == (BedState.UNKNOWN, None)
+    wanted = desired(after.printer, after.run, after.job, 9).run
+    assert wanted is not None
+    # The agent looks for it on the printer, and does not begin it.
+    assert (wanted.may_have_started, wanted.bed_token) == (True, "")
+    assert greet_run(after, report(observed_state=PrinterState.IDLE), NOW + 1) == after
+
+
+def test_an_epoch_ahead_is_told_of_a_run_that_was_out_of_reach_too() -> None:
+    """Else a person's word on it would be taken for one on what the lost runs left."""
+    before = replace(held(RunState.UNCONFIRMED, RunState.ACCEPTED), printer=a_printer(epoch=6))
+    after = greet_run(before, report(max_epoch=6), NOW)
+    assert (after.run.reason_code, after.printer.bed.state) == ("database_behind", BedState.UNKNOWN)
+    assert greet_run(after, report(max_epoch=6), NOW + 1) == after
+
+
+@pytest.mark.parametrize("state", sorted(ACTIVE))
+def test_where_journal_and_database_forgot_neither_is_believed(state: RunState) -> None:
+    after = greet_run(held(state, RunState.OFFERED), report(facts_lost=True, journal_lost=True), NOW)
+    assert (after.run.state, after.run.reason_code) == (RunState.UNCONFIRMED, "journal_lost")
+    assert after.printer.bed.state is BedState.UNKNOWN
+    # Also of one that was offered: what was lost may have been its start.
+    wanted = desired(after.printer, after.run, after.job, 9).run
+    assert wanted is not None
+    assert wanted.may_have_started
+    for fact in (Fact.ACCEPTED, Fact.REFUSED, Fact.NEVER_STARTED, Fact.CANCELLED):
+        assert apply_report(after, Report(fact), NOW, "new") == after
+
+
+def test_a_lost_journal_is_the_stronger_doubt() -> None:
+    before = held(RunState.UNCONFIRMED, RunState.AUTHORISED, reason_code="journal_lost", bed_token="token")
+    after = greet_run(before, report(facts_lost=True), NOW)
+    assert (after.run.reason_code, after.printer.bed.state) == ("journal_lost", BedState.UNKNOWN)
 
 
 @pytest.mark.parametrize("stage", [LocalStage.ACCEPTED, LocalStage.AUTHORISING])
