@@ -4,10 +4,20 @@ from dataclasses import dataclass, replace
 
 from .job import Job
 from .print_file import print_file_of
-from .printer import Bed, BedState, Printer
+from .printer import Printer
 from .refusals import REFUSED_FILE
 from .run import EXECUTING, JOURNAL_LOST, EndEvidence, Fact, RunState, is_verified_end, next_state
-from .slice import Slice, ended, entered, fenced_printer, job_event, occupied_by, printer_event, uncertain_after
+from .slice import (
+    Slice,
+    bed_given_back,
+    ended,
+    entered,
+    fenced_printer,
+    job_event,
+    occupied_by,
+    printer_event,
+    uncertain_after,
+)
 
 FIRST_BACKOFF_US = 10_000_000
 LONGEST_BACKOFF_US = 600_000_000
@@ -83,10 +93,8 @@ def _finish(held: Slice, report: Report, now: int) -> Slice:
 def _fence(held: Slice, report: Report, now: int, new_token: str) -> Slice:
     """It provably never started: its parts are owed again, its bed token is issued anew, and the printer rests a while, unless
     the file alone was refused."""
-    run, printer = held.run, held.printer
-    bed = printer.bed
-    if run.bed_token is not None:
-        bed = Bed(BedState.CLEAR, new_token, None, run.agent_id, now)
+    run = held.run
+    bed = bed_given_back(held, run.agent_id, now, new_token)
     after = ended(held, RunState.FENCED, now, run.agent_id, bed=bed, code=report.code, reason=report.reason)
     fenced = fenced_printer(after.printer, now)
     return replace(after, printer=fenced if report.code == REFUSED_FILE else _rested(fenced, now))
@@ -105,7 +113,7 @@ def _cancel(held: Slice, report: Report, now: int, new_token: str) -> Slice:
         bed = held.printer.bed
     elif RunState.AUTHORISED in (run.state, run.unconfirmed_from):
         # Its journal is applied in order, and has no start in it: nothing was put on the plate.
-        bed = Bed(BedState.CLEAR, new_token, None, run.agent_id, now)
+        bed = bed_given_back(held, run.agent_id, now, new_token)
     code = "local_override" if report.by_machine else report.code or "cancelled"
     after = ended(held, RunState.CANCELLED, now, run.agent_id, bed=bed, code=code, reason=report.reason)
     if not report.by_machine or after.job.state.is_final:

@@ -90,6 +90,13 @@ def uncertain_after(run: Run, now: int) -> Bed:
     return Bed(BedState.UNKNOWN, None, run.run_id, run.agent_id, now)
 
 
+def bed_given_back(held: Slice, actor: str, now: int, new_token: str) -> Bed:
+    """The bed of a run that put nothing on it. What was doubted since its token was spent stays so: a person must look (I11)."""
+    bed = held.printer.bed
+    is_spent = held.run.bed_token is not None and bed.state is BedState.OCCUPIED
+    return Bed(BedState.CLEAR, new_token, None, actor, now) if is_spent else bed
+
+
 def run_event(run: Run, what: str, actor: str, **data: Scalar) -> DomainEvent:
     """An event of a run; it carries the ids that a follower needs."""
     ids: dict[str, Scalar] = {"job_id": run.job_id, "printer_id": run.printer_id, "epoch": run.epoch}

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from .errors import IllegalState, Invalid
 from .events import AuditEntry
 from .job import Job, settled
-from .printer import Bed, BedState
 from .run import BEFORE_AUTHORITY, EXECUTING, Run, RunState, Verdict
-from .slice import Slice, ended, fenced_printer, run_event, uncertain_after, with_job
+from .slice import Slice, bed_given_back, ended, fenced_printer, run_event, uncertain_after, with_job
 
 # An authority lasts no longer, whatever is configured; it is counted from the question, which came before the row's time.
 LONGEST_AUTHORITY_US = 30_000_000
@@ -109,7 +108,7 @@ def resolve(held: Slice, wish: Wish, outcome: str, now: int, new_token: str) -> 
     fenced = replace(held, printer=fenced_printer(held.printer, now))
     bed = uncertain_after(run, now)
     if state is RunState.FENCED:
-        bed = Bed(BedState.CLEAR, new_token, None, wish.actor, now) if run.bed_token else held.printer.bed
+        bed = bed_given_back(held, wish.actor, now, new_token)
     if state is RunState.FINISHED:
         fenced = replace(fenced, run=replace(run, verified=False))
     return ended(fenced, state, now, wish.actor, bed=bed, code="resolved", reason=wish.reason)

@@ -129,6 +129,17 @@ def test_a_consumed_bed_token_is_issued_anew_if_nothing_started(state: RunState)
     assert told(authorised(state), Fact.NEVER_STARTED).printer.bed == GIVEN_BACK
 
 
+@pytest.mark.parametrize("code", ["database_behind", "start_unknown"])
+@pytest.mark.parametrize("fact", [Fact.NEVER_STARTED, Fact.CANCELLED])
+def test_a_bed_that_was_doubted_since_is_not_given_back(fact: Fact, code: str) -> None:
+    """The start may be among the facts that a restored database forgot: what is left of the journal has none in it (I11)."""
+    doubted = Bed(BedState.UNKNOWN, None, "r1", "a1", 50)
+    behind = {"unconfirmed_from": RunState.AUTHORISED, "reason_code": code, "printer": {"bed": doubted}}
+    after = told(authorised(RunState.UNCONFIRMED, **behind), fact)
+    assert not after.run.state.is_active
+    assert after.printer.bed == doubted
+
+
 @pytest.mark.parametrize(
     ("refusals", "rest"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, LONGEST_BACKOFF_US / FIRST_BACKOFF_US), (999, 60)]
 )

@@ -185,6 +185,14 @@ def test_a_bed_that_was_not_taken_stays_as_it_is() -> None:
     assert resolve(plain, ANA, "never_started", NOW, "new").printer.bed == CLEAR
 
 
+def test_a_word_on_a_run_is_none_on_a_bed_that_others_may_have_used() -> None:
+    """A restored database: what runs that it forgot have left there is not what the person was asked about (I11)."""
+    doubted = Bed(BedState.UNKNOWN, None, "r9", "a1", 5)
+    behind = unconfirmed(started_at=None, reason_code="database_behind", printer={"bed": doubted})
+    after = resolve(behind, ANA, "never_started", 10 + LONGEST_AUTHORITY_US, "new")
+    assert (after.run.state, after.printer.bed) == (RunState.FENCED, doubted)
+
+
 @pytest.mark.parametrize("outcome", list(OUTCOMES))
 def test_nobody_resolves_while_the_agent_may_still_start_it(outcome: str) -> None:
     unused = unconfirmed(started_at=None)
