@@ -10,7 +10,7 @@ from ..domain.errors import RuleError
 from ..domain.events import DomainEvent
 from ..domain.print_file import print_file_of
 from ..domain.printer import Abilities, Bed, BedState, Printer
-from ..domain.reunion import PrinterReport, greet_printer, greet_run
+from ..domain.reunion import PrinterReport, greet_printer, greet_run, with_facts_lost
 from ..domain.silence import driver_back, driver_stuck, lost, lost_printer
 from ..domain.slice import printer_event
 from .farm import Farm, transact
@@ -83,7 +83,9 @@ async def greet(farm: Farm, greeting: Greeting, lease_us: int) -> Welcome:
         named = {said.printer_id for said in greeting.printers}
         for printer in await tx.printers(agent.agent_id):
             if printer.printer_id not in named and (locked := await tx.lock_printer(printer.printer_id)):
-                await tx.save_printer(locked, lost_printer(locked, tx.now))
+                doubted, events = with_facts_lost(locked, tx.now) if lost else (locked, ())
+                await tx.save_printer(locked, lost_printer(doubted, tx.now))
+                await tx.append_events(events)
         return agent
 
     try:

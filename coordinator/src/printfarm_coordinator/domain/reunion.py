@@ -63,12 +63,15 @@ def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Pr
     """The printer after Hello: seen again; its epoch never behind the agent's; locked where the two disagree too far."""
     agent = printer.agent_id
     printer = replace(printer, observed_state=report.observed_state, updated_at=now)
+    events: list[DomainEvent] = []
+    if report.facts_lost:
+        printer, doubts = with_facts_lost(printer, now)
+        events.extend(doubts)
     if not epoch_is_believable(printer, report):
         reason = f"its agent claims epoch {report.max_epoch} and emergency stop {report.stop_generation}; "
         reason += f"the database knows {printer.epoch} and {printer.emergency_generation}"
         locked = replace(printer, locked=True, lock_reason=reason)
-        return locked, (printer_event(locked, "quarantined", agent, claimed_epoch=str(report.max_epoch)),)
-    events: list[DomainEvent] = []
+        return locked, (*events, printer_event(locked, "quarantined", agent, claimed_epoch=str(report.max_epoch)))
     if report.max_epoch > printer.epoch:
         # Runs were made and lost with the database's last changes: what they left on the bed, nobody here knows.
         known, bed = printer.epoch, Bed(BedState.UNKNOWN, None, report.local_run_id, agent, now)
@@ -85,6 +88,15 @@ def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Pr
         printer = replace(printer, locked=True, lock_reason=reason, bed=bed)
         events.append(printer_event(printer, "locked", agent, reason=reason))
     return printer, tuple(events)
+
+
+def with_facts_lost(printer: Printer, now: int) -> tuple[Printer, tuple[DomainEvent, ...]]:
+    """A printer of an agent whose facts were forgotten: what was printed or seen on a clear bed since may be among them (I11)."""
+    if printer.bed.state is not BedState.CLEAR:
+        return printer, ()
+    doubted = replace(printer, bed=Bed(BedState.UNKNOWN, None, None, printer.agent_id, now), updated_at=now)
+    reason = "the database was restored: what its agent has told since the copy is forgotten"
+    return doubted, (printer_event(doubted, "bed_doubted", printer.agent_id, reason=reason),)
 
 
 def _prints_a_run_that_is_over(printer: Printer, report: PrinterReport) -> bool:

@@ -47,6 +47,23 @@ def test_an_agent_ahead_of_a_restored_database_raises_the_epoch() -> None:
     assert (printer.bed.state, printer.bed.token) == (BedState.UNKNOWN, None)
 
 
+@pytest.mark.parametrize("max_epoch", [2, 5, 9, 5 + LARGEST_BELIEVED_LEAD + 1])
+def test_a_database_that_forgot_facts_doubts_a_clear_bed(max_epoch: int) -> None:
+    """The machine's own print may be among them: its doubt was acknowledged, and never comes again (I11)."""
+    before = a_printer(active_run_id=None)
+    after, events = greet_printer(before, report(facts_lost=True, max_epoch=max_epoch), NOW)
+    assert (after.bed.state, after.bed.token) == (BedState.UNKNOWN, None)
+    assert events[0].type == "printer.bed_doubted"
+    again, events = greet_printer(after, report(max_epoch=after.epoch), NOW + 1)
+    assert (again.bed, events) == (after.bed, ())
+
+
+def test_what_lies_on_a_bed_is_known_after_a_restore_too() -> None:
+    on_plate = Bed(BedState.OCCUPIED, None, "r0", "a1", 3)
+    after, events = greet_printer(a_printer(active_run_id=None, bed=on_plate), report(facts_lost=True), NOW)
+    assert (after.bed, events) == (on_plate, ())
+
+
 def test_an_agent_ahead_that_prints_a_lost_run_is_locked_too() -> None:
     printer, events = greet_printer(a_printer(active_run_id=None), report(LocalStage.PRINTING, max_epoch=9), NOW)
     assert (printer.epoch, printer.locked, printer.bed.state) == (9, True, BedState.UNKNOWN)
