@@ -91,7 +91,7 @@ def greet_printer(printer: Printer, report: PrinterReport, now: int) -> tuple[Pr
 
 
 def with_facts_lost(printer: Printer, now: int) -> tuple[Printer, tuple[DomainEvent, ...]]:
-    """A printer of an agent whose facts were forgotten: what was printed or seen on a clear bed since may be among them (I11)."""
+    """A printer of an agent whose facts were forgotten: what a clear bed was used for since may be among them (I11)."""
     if printer.bed.state is not BedState.CLEAR:
         return printer, ()
     doubted = replace(printer, bed=Bed(BedState.UNKNOWN, None, None, printer.agent_id, now), updated_at=now)

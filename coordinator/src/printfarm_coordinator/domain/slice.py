@@ -91,7 +91,7 @@ def uncertain_after(run: Run, now: int) -> Bed:
 
 
 def bed_given_back(held: Slice, actor: str, now: int, new_token: str) -> Bed:
-    """The bed of a run that put nothing on it. What was doubted since its token was spent stays so: a person must look (I11)."""
+    """The bed of a run that put nothing on it; one that was doubted since its token was spent stays so (I11)."""
     bed = held.printer.bed
     is_spent = held.run.bed_token is not None and bed.state is BedState.OCCUPIED
     return Bed(BedState.CLEAR, new_token, None, actor, now) if is_spent else bed
