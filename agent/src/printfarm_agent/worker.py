@@ -57,6 +57,7 @@ from .execution import (
     Tick,
     Unseen,
     Wanted,
+    is_stop_owed,
     reopened,
     step,
     why_not_start,
@@ -252,7 +253,7 @@ class PrinterWorker:
 
     def _stop_while_stuck(self) -> None:
         wishes = [given for given in self._inputs if isinstance(given, Wanted)]
-        if wishes and wishes[-1].stop_generation > self.state.book.stop_done:
+        if wishes and is_stop_owed(self.state.book, wishes[-1]):
             self._spawn(self._stop(EmergencyStop(wishes[-1].stop_generation)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

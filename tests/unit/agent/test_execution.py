@@ -332,9 +332,52 @@ def test_a_restart_between_the_last_look_and_the_start_is_none_of_the_print() ->
     assert kinds == ["failed", "do remove"]
 
 
+PAUSED = ex.Seen(Observation(ObservedState.PAUSED, f"pf-{RUN}.gcode", boot_count=1))
+PAUSE = replace(WANT, run=replace(WANT.run, desire=ex.Desire.PAUSE)) if WANT.run else WANT
+
+
+def _paused(state: ex.State, seen: ex.Seen) -> tuple[list[bool], list[str]]:
+    """Whether the pause is told as the machine's, and what is done about it."""
+    state, effects = ex.step(replace(state, retry_at=0.0), seen, 200.0, RULES, "n")
+    told = [event for effect in effects if isinstance(effect, ex.Commit) for event in effect.events]
+    done = [effect.operation.value for effect in effects if isinstance(effect, ex.Do)]
+    return [event.data["by_machine"] for event in told if event.kind == "paused"], done
+
+
+def test_a_pause_of_the_farm_that_takes_effect_late_is_taken_back() -> None:
+    """Asked for while it heats, and carried out when a person wants it to print again."""
+    state, kinds = _walk(PRINTING, PAUSE, _done(ex.Operation.PAUSE), state=_begun())
+    assert kinds == ["do pause"]
+    state, kinds = _walk(WANT, PRINTING, state=state)
+    assert kinds == []
+    assert _paused(state, PAUSED) == ([False], ["resume"])
+    again = ex.step(ex.reopened(state.book), WANT, 199.0, RULES, "n")[0]
+    assert _paused(again, PAUSED) == ([False], ["resume"]), "also after a restart"
+    by_machine = ex.Seen(replace(PAUSED.observation, by_farm=False))
+    assert _paused(state, by_machine) == ([True], []), "the machine's own word is clearer"
+
+
+def test_a_pause_at_the_machine_stands() -> None:
+    state, _ = _walk(PRINTING, PAUSE, _done(ex.Operation.PAUSE), PAUSED, WANT, PRINTING, state=_begun())
+    assert state.book.run is not None and state.book.run.stage is ex.Stage.PRINTING
+    assert _paused(state, PAUSED) == ([True], []), "what was asked for was carried out before"
+    refused = _failed(ex.Operation.PAUSE, "refused", "busy", certain=True)
+    state, _ = _walk(PRINTING, PAUSE, refused, WANT, PRINTING, state=_begun())
+    assert _paused(state, PAUSED) == ([True], []), "what was refused never comes"
+    by_farm = ex.Seen(replace(PAUSED.observation, by_farm=True))
+    assert _paused(_walk(PRINTING, WANT, state=_begun())[0], by_farm) == ([False], ["resume"])
+
+
 def test_a_local_print_is_somebody_elses() -> None:
     state, _ = _walk(ex.Seen(Observation(ObservedState.PRINTING, "vase.gcode")))
     assert state.reported[0] == "busy_external"
+
+
+def test_what_the_machine_is_is_told_also_before_anything_is_wanted() -> None:
+    """Hello was said while the printer was still being reached, with none; they follow it."""
+    _, effects = ex.step(ex.reopened(ex.Book()), ex.Described(b"abilities"), 100.0, RULES, "n")
+    told = [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events]
+    assert [event.data["abilities"] for event in told] == [b"abilities"]
 
 
 def test_an_overheated_heater_stops_the_machine_at_once() -> None:
@@ -370,6 +413,33 @@ def test_heaters_that_nobody_wants_go_off_after_ten_minutes(wanted: ex.Wanted | 
     """I23, with the coordinator and without."""
     state = replace(ex.reopened(ex.Book()), wanted=wanted)
     assert _cooled_at(state, _hot(observed), 700.0)[0] == 600.0
+
+
+@pytest.mark.parametrize("changes", [{"desire": ex.Desire.PAUSE}, {"bed_token": ""}], ids=["pause", "no bed token"])
+def test_heaters_go_off_while_a_run_waits_before_its_start(changes: dict[str, Any]) -> None:
+    """I23: it may wait for hours."""
+    assert WANT.run is not None
+    wish = replace(WANT, run=replace(WANT.run, **changes))
+    state, _ = _walk(IDLE, wish, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
+    assert state.busy is None
+    assert _cooled_at(replace(state, retry_at=0.0), _hot(), 700.0)[0] == 600.0
+
+
+@pytest.mark.parametrize("refused", [None, _failed(ex.Operation.COOL_DOWN, "busy", "no", certain=True)])
+def test_a_file_that_is_asked_for_again_and_again_keeps_no_heater_on(refused: Any) -> None:
+    """Nor does a heater that cannot be turned off keep the file away."""
+    state, now, tried = _walk(IDLE, WANT)[0], 0.0, {ex.Operation.FETCH: 0, ex.Operation.COOL_DOWN: 0}
+    while now < 660.0:
+        assert state.busy in tried
+        tried[state.busy] += 1
+        is_fetch = state.busy is ex.Operation.FETCH
+        lost = _failed(ex.Operation.FETCH, "unavailable", "no coordinator")
+        state, _ = _step(state, lost if is_fetch else refused or _done(ex.Operation.COOL_DOWN), now, "n")
+        while state.busy is None:
+            now += 1.0
+            state, _ = ex.step(state, ex.Seen(_hot()), now, RULES, "n")
+    assert min(tried.values()) > 5
+    assert tried[ex.Operation.FETCH] > 100
 
 
 def test_heaters_that_stay_on_are_turned_off_again_and_again() -> None:
@@ -422,6 +492,42 @@ def test_an_older_copy_of_the_journal_looks_before_it_does_anything() -> None:
     state, kinds = _walk(started, PRINTING, state=ex.reopened(state.book))
     assert kinds == ["started"]
     assert state.book.run is not None and state.book.run.stage is ex.Stage.PRINTING
+
+
+@pytest.mark.parametrize("book", [ex.Book(), ex.Book(4)], ids=["new", "fenced"])
+def test_a_stop_that_was_released_is_not_carried_out_again_by_a_journal_that_knows_nothing_of_it(book: ex.Book) -> None:
+    """I9: the coordinator tells both generations; the print that runs since goes on."""
+    released = replace(WANT, stop_generation=1, released_generation=1)
+    _, effects = ex.step(ex.reopened(book), released, 100.0, RULES, "n")
+    assert not any(isinstance(effect, ex.EmergencyStop) for effect in effects)
+    assert not ex.is_stop_owed(book, released)
+    _, effects = ex.step(ex.reopened(book), replace(released, stop_generation=2), 100.0, RULES, "n")
+    assert ex.EmergencyStop(2) in effects
+
+
+def _starting() -> tuple[ex.State, ex.Do]:
+    """The start was decided, and waits behind a look at the printer."""
+    state, _ = _walk(IDLE, WANT, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
+    nonce = state.book.run.nonce if state.book.run else ""
+    state, effects = ex.step(state, ex.Granted(nonce, 25.0), 100.1, RULES, "n")
+    [do] = [effect for effect in effects if isinstance(effect, ex.Do)]
+    assert do.operation is ex.Operation.START and ex.why_not_start(state, do, 100.2) == ""
+    return state, do
+
+
+@pytest.mark.parametrize("wish", [UNWANTED, CANCELLED, replace(CANCELLED, epoch=2)], ids=["gone", "cancel", "fenced"])
+def test_a_start_that_was_called_off_while_it_waited_for_a_look_is_none(wish: ex.Wanted) -> None:
+    """I6: nothing moves, and the bed token is not spent."""
+    state, do = _starting()
+    state, _ = ex.step(state, wish, 100.2, RULES, "n")
+    assert ex.why_not_start(state, do, 100.3)
+    _, kinds = _walk(_failed(ex.Operation.START, "refused", "called off", certain=True), state=state)
+    assert kinds[0] == "never_started"
+
+
+def test_a_start_goes_on_where_the_coordinator_fell_silent() -> None:
+    state, do = _starting()
+    assert ex.why_not_start(ex.step(state, ex.Tick(), 101.0, RULES, "n")[0], do, 101.0) == ""
 
 
 def test_a_stop_while_a_start_is_on_its_way_is_written_again_behind_it() -> None:

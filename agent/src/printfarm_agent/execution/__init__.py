@@ -32,7 +32,7 @@ from .inputs import (
     Unseen,
 )
 from .taking import take
-from .turn import is_latched
+from .turn import is_latched, is_stop_owed
 from .values import (
     IDLE_HEAT_SECONDS,
     ON_PRINTER,
@@ -87,6 +87,7 @@ __all__ = [
     "Wanted",
     "WantedRun",
     "is_latched",
+    "is_stop_owed",
     "reopened",
     "step",
     "why_not_start",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..driver import ObservedState
-from .turn import FRESH_SECONDS, Turn, is_idle, is_latched, over, still_needed, want_of
+from .turn import FRESH_SECONDS, Turn, is_idle, is_latched, is_stop_owed, over, still_needed, want_of
 from .values import (
     BEFORE_START,
     ON_PRINTER,
@@ -54,7 +54,7 @@ def decide(turn: Turn, now: float, rules: Rules, nonce: str) -> Turn:
 def _emergency(turn: Turn) -> Turn:
     state = turn.state
     wanted = state.wanted.stop_generation if state.wanted else 0
-    if wanted <= state.book.stop_done or state.stopping == wanted:
+    if not is_stop_owed(state.book, state.wanted) or state.stopping == wanted:
         return turn
     return replace(turn.put(stopping=wanted), stop=EmergencyStop(wanted))
 
@@ -81,12 +81,18 @@ def _should_remove(state: State, now: float) -> bool:
 
 
 def why_not_start(state: State, do: Do, now: float) -> str:
-    """Asked at the last moment, after every wait: a stop, or the end of the authority, may have come since it was decided."""
+    """Asked at the last moment, after every wait: a stop, a cancel, a newer epoch (I6) or the authority's end may have come
+    meanwhile."""
     run = state.book.run
     if run is None or do.run is None or run.run_id != do.run.run_id or run.stage is not Stage.STARTING:
         return "the run is over"
     if is_latched(state):
         return "an emergency stop is latched"
+    if run.epoch < state.book.max_epoch:
+        return "a newer epoch came before it was started"
+    want = want_of(state, run)
+    if want is None or want.desire is Desire.CANCEL:
+        return "it was called off before it was started"
     if do.before is None or now >= do.before:
         return "the authority ended before the start could be commanded"
     return ""
@@ -163,29 +169,29 @@ def _prepare(turn: Turn, run: LocalRun, want: WantedRun, now: float, rules: Rule
     if run.stage is Stage.AUTHORISING:
         return _authorising(turn, run, now, rules)
     if not state.fetched:
-        return turn.begin(Operation.FETCH, run) if now >= state.retry_at else turn
+        return turn.begin(Operation.FETCH, run) if now >= state.retry_at else _tend(turn, now, rules)
     if is_latched(state) or not is_idle(state, now):
-        return _refuse_if_taken(turn, run, now)
+        return _refuse_if_taken(turn, run, now, rules)
     if run.stage is Stage.FETCHING:
         accepted = replace(run, stage=Stage.ACCEPTED)
         left = (*state.book.left_files, run.file_name)[-MOST_LEFT_FILES:]
         return turn.write(fact("accepted", run), run=accepted, left_files=left)
     if not state.uploaded:
-        return turn.begin(Operation.UPLOAD, run) if now >= state.retry_at else turn
+        return turn.begin(Operation.UPLOAD, run) if now >= state.retry_at else _tend(turn, now, rules)
     if not want.bed_token or want.desire is not Desire.PRINT or now < state.retry_at:
-        return turn
+        return _tend(turn, now, rules)
     asking = replace(run, stage=Stage.AUTHORISING, nonce=nonce, nonce_boot=rules.boot_id, bed_token=want.bed_token)
     return turn.write_run(asking).put(asked_at=now, until=None).begin(Operation.ASK, asking)
 
 
-def _refuse_if_taken(turn: Turn, run: LocalRun, now: float) -> Turn:
+def _refuse_if_taken(turn: Turn, run: LocalRun, now: float, rules: Rules) -> Turn:
     """Somebody else uses the printer: the job goes elsewhere. A printer that is merely out of sight is waited for."""
     state = turn.state
     if is_latched(state):
         return over(turn, run, fact("refused", run, code="emergency_stop", reason="an emergency stop is latched"))
     fresh = state.reachable and state.seen is not None and now - state.seen_at <= FRESH_SECONDS
     if not fresh or state.seen is None or state.seen.state in (ObservedState.UNKNOWN, ObservedState.OFFLINE):
-        return turn
+        return _tend(turn, now, rules)
     return over(turn, run, fact("refused", run, code="not_idle", reason=f"the printer is {state.seen.state.value}"))
 
 
@@ -202,14 +208,15 @@ def _authorising(turn: Turn, run: LocalRun, now: float, rules: Rules) -> Turn:
     if not is_idle(state, now):
         return turn
     starting = replace(run, stage=Stage.STARTING)
-    turn = turn.write_run(starting, fact("starting", run)).put(looked_since=None, began_at=None)
+    turn = turn.write_run(starting, fact("starting", run)).put(looked_since=None, began_at=None, hot_since=None)
     return turn.begin(Operation.START, starting, before=end)
 
 
 def _steer(turn: Turn, run: LocalRun, want: WantedRun, now: float, rules: Rules) -> Turn:
     if now >= turn.state.retry_at:
         if want.desire is Desire.PAUSE and run.stage is Stage.PRINTING and rules.can_pause:
-            return turn.begin(Operation.PAUSE, run)
+            asked = replace(run, pause_asked=True)
+            return (turn if run.pause_asked else turn.write_run(asked)).begin(Operation.PAUSE, asked)
         if want.desire is Desire.PRINT and run.stage is Stage.PAUSED and not run.paused_by_machine:
             return turn.begin(Operation.RESUME, run)
     return _watch(turn, run, now)
@@ -234,7 +241,7 @@ def _alarm(turn: Turn, run: LocalRun, code: str, text: str) -> Turn:
 
 
 def _tend(turn: Turn, now: float, rules: Rules) -> Turn:
-    """No run: heaters that nobody wants go off after a while, coordinator or not (I23)."""
+    """Nothing prints: heaters that nobody wants go off after a while, coordinator or not, a run waiting or not (I23)."""
     state = turn.state
     run = state.book.run
     held = state.wanted.held if state.wanted else False
@@ -245,6 +252,6 @@ def _tend(turn: Turn, now: float, rules: Rules) -> Turn:
         return turn.put(hot_since=None) if state.hot_since is not None else turn
     if state.hot_since is None:
         return turn.put(hot_since=now)
-    if now - state.hot_since < rules.idle_heat_seconds or now < state.retry_at or state.busy is not None:
+    if now - state.hot_since < rules.idle_heat_seconds or now < state.cool_at or state.busy is not None:
         return turn
     return turn.begin(Operation.COOL_DOWN)

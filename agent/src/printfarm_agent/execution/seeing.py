@@ -96,11 +96,11 @@ def follow(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
         return fail(turn, run, code, seen.message or "the printer halted", lock=True)
     match seen.state:
         case ObservedState.PREPARING | ObservedState.PRINTING if is_ours(run, seen):
-            return _goes_on(turn.put(under_way_at=now), run, Stage.PRINTING)
+            return _goes_on(turn.put(under_way_at=now), run, Stage.PRINTING, seen)
         case ObservedState.PAUSED if is_ours(run, seen):
-            return _goes_on(turn.put(under_way_at=now), run, Stage.PAUSED)
+            return _goes_on(turn.put(under_way_at=now), run, Stage.PAUSED, seen)
         case ObservedState.FINISHING if is_ours(run, seen):
-            return _goes_on(turn.put(under_way_at=now), run, Stage.FINISHING)
+            return _goes_on(turn.put(under_way_at=now), run, Stage.FINISHING, seen)
         case ObservedState.IDLE if is_ours(run, seen) and seen.ending is not None:
             return _ended(turn, run, seen, now)
         case ObservedState.UNKNOWN | ObservedState.OFFLINE:
@@ -109,7 +109,7 @@ def follow(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:
             return _gone(turn, run, seen)
 
 
-def _goes_on(turn: Turn, run: LocalRun, stage: Stage) -> Turn:
+def _goes_on(turn: Turn, run: LocalRun, stage: Stage, seen: Observation) -> Turn:
     turn = turn.put(gone_looks=0)
     if run.stage is stage:
         return turn
@@ -117,12 +117,19 @@ def _goes_on(turn: Turn, run: LocalRun, stage: Stage) -> Turn:
     by_machine = False
     kind = {Stage.PRINTING: "resumed", Stage.PAUSED: "paused", Stage.FINISHING: "finishing"}[stage]
     if stage is Stage.PAUSED:
-        by_machine = want is not None and want.desire is Desire.PRINT
+        is_unwanted = want is not None and want.desire is Desire.PRINT
+        by_machine = is_unwanted and _is_the_machines_pause(run, seen)
     elif stage is Stage.PRINTING and run.stage is Stage.PAUSED:
         by_machine = want is not None and want.desire is Desire.PAUSE
     data = {} if stage is Stage.FINISHING else {"by_machine": by_machine}
     paused_by_machine = by_machine and stage is Stage.PAUSED
-    return turn.write_run(replace(run, stage=stage, paused_by_machine=paused_by_machine), fact(kind, run, **data))
+    changed = replace(run, stage=stage, paused_by_machine=paused_by_machine, pause_asked=False)
+    return turn.write_run(changed, fact(kind, run, **data))
+
+
+def _is_the_machines_pause(run: LocalRun, seen: Observation) -> bool:
+    """A pause that was asked for while it heats comes when the heating is over: by then the farm may want it to print again."""
+    return not run.pause_asked if seen.by_farm is None else not seen.by_farm
 
 
 def _ended(turn: Turn, run: LocalRun, seen: Observation, now: float) -> Turn:

@@ -59,7 +59,8 @@ def _take_wanted(turn: Turn, wanted: Wanted) -> Turn:
     if wanted.epoch < book.max_epoch:
         # Fenced (I6): a database behind this journal wants a run that is over. Only its stop is listened to.
         known = turn.state.wanted or Wanted(book.max_epoch)
-        stop = max(known.stop_generation, wanted.stop_generation)
+        asked = wanted.stop_generation if wanted.stop_generation > wanted.released_generation else 0
+        stop = max(known.stop_generation, asked)
         return turn.put(wanted=replace(known, stop_generation=stop))
     turn = turn.put(wanted=wanted)
     if wanted.epoch > book.max_epoch or wanted.released_generation > book.stop_released:
@@ -105,11 +106,15 @@ def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: flo
     if operation is Operation.REMOVE:
         return turn.write(left_files=still_needed(turn.state))
     # Pause, resume, cancel and cool-down were taken; the next look shows whether they took effect.
+    if operation is Operation.COOL_DOWN:
+        return turn.put(cool_at=now + RETRY_SECONDS)
     return turn.put(retry_at=now + RETRY_SECONDS)
 
 
 def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
     run = turn.state.book.run
+    if given.operation is Operation.COOL_DOWN:
+        return turn.put(cool_at=now + RETRY_SECONDS)
     turn = turn.put(retry_at=now + (FETCH_RETRY_SECONDS if given.operation is Operation.FETCH else RETRY_SECONDS))
     if given.operation is Operation.REMOVE:
         return turn.put(removals=turn.state.removals + 1)
@@ -121,6 +126,8 @@ def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
         if given.certain or turn.state.wrong_bytes >= MOST_WRONG_BYTES:
             return over(turn, run, fact("refused", run, code=given.code, reason=given.reason))
         return turn
+    if given.operation is Operation.PAUSE and given.certain and run.pause_asked:
+        return turn.write_run(replace(run, pause_asked=False))
     if given.operation is Operation.START and run.stage is Stage.STARTING:
         if given.certain:
             return over(turn, run, fact("never_started", run, code=given.code, reason=given.reason))
@@ -156,9 +163,7 @@ def _take_stopped(turn: Turn, generation: int) -> Turn:
 
 
 def _take_described(turn: Turn, abilities: bytes) -> Turn:
-    """Hello tells them first; what is found out later follows."""
-    if turn.state.wanted is None:
-        return turn
+    """Hello may have been said before the machine answered, with none: they follow it as a fact."""
     data = {"observed_state": turn.state.reported[0] or ObservedState.OFFLINE.value, "abilities": abilities}
     return turn.write(Event("printer_changed", data=MappingProxyType(data)))
 

@@ -7,6 +7,7 @@ from ..driver import ObservedState
 from .values import (
     BEFORE_START,
     Abandon,
+    Book,
     Commit,
     Do,
     Effect,
@@ -16,6 +17,7 @@ from .values import (
     Operation,
     Stage,
     State,
+    Wanted,
     WantedRun,
     fact,
 )
@@ -90,6 +92,13 @@ def want_of(state: State, run: LocalRun) -> WantedRun | None:
     """The wish for this very run; None if the coordinator wants none, or another."""
     want = state.wanted.run if state.wanted else None
     return want if want and (want.run_id, want.epoch) == (run.run_id, run.epoch) else None
+
+
+def is_stop_owed(book: Book, wanted: Wanted | None) -> bool:
+    """A stop that a person has released was carried out before, also where this journal is too young or too old to know."""
+    return wanted is not None and wanted.stop_generation > max(
+        book.stop_done, book.stop_released, wanted.released_generation
+    )
 
 
 def is_latched(state: State) -> bool:

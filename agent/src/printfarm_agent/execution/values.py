@@ -84,6 +84,8 @@ class LocalRun:
     # Of the printer's firmware, when the print began: another one later means that it restarted.
     boot_count: int | None = None
     paused_by_machine: bool = False
+    # The farm asked the machine for a pause since it prints: one that comes late is still the farm's.
+    pause_asked: bool = False
     # It started after its authority ended: to be stopped, whatever is wanted.
     late: bool = False
     # When it began, by a clock that goes on through a restart of the agent, not of the host: ``host_boot`` tells.
@@ -221,6 +223,8 @@ class State:
     under_way_at: float | None = None
     moved_at: float = 0.0
     hot_since: float | None = None
+    # Not turned off again before then. On its own: what else is tried again and again must not keep the heaters on.
+    cool_at: float = 0.0
     alarms: frozenset[str] = frozenset()
     # The transfer under way is being broken off; how often the file of the last run could not be removed.
     abandoning: bool = False
