@@ -120,9 +120,11 @@ class Sandbox:
             cage += ["--ro-bind-try", path, path]
         for link, target in _LINKS.items():
             cage += ["--symlink", target, link] if Path(link).is_symlink() else ["--ro-bind-try", link, link]
-        cage += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+        # What is written to /tmp lies in the job's folder, and counts there.
+        cage += ["--proc", "/proc", "--dev", "/dev", "--symlink", INSIDE.name, "/tmp"]
         for name, value in _ENVIRONMENT.items():
             cage += ["--setenv", name, value]
         if outside is not None:
             cage += ["--bind", str(outside), str(INSIDE), "--chdir", str(INSIDE)]
-        return cage
+        # Both are in the host's memory, which no limit of a process and no watch of a folder counts.
+        return [*cage, "--remount-ro", "/", "--remount-ro", "/dev"]

@@ -74,6 +74,10 @@ async def test_it_writes_its_folder_and_reads_the_system(sandbox: Sandbox, folde
         "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.0.0.1', 9))",
         "os.setuid(0)",
         "os.mkfifo('/dev/shm/../../usr/x')",
+        "open('/x', 'w')",
+        "os.mkdir('/x')",
+        "open('/dev/x', 'w')",
+        "open('/dev/shm/x', 'w')",
     ],
 )
 async def test_it_reaches_nothing_else(sandbox: Sandbox, folder: Path, deed: str) -> None:
@@ -126,6 +130,14 @@ async def test_many_small_files_are_limited_too(sandbox: Sandbox, folder: Path) 
     with pytest.raises(SlicingFailed) as failed:
         await caged(sandbox, folder, code, disk=16 * MIB)
     assert failed.value.code == "slicer_limit" and "MiB" in failed.value.reason
+
+
+async def test_what_is_written_to_tmp_lies_in_its_folder_and_counts(sandbox: Sandbox, folder: Path) -> None:
+    code = "import time\nfor n in range(64): open(f'/tmp/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(600)"
+    with pytest.raises(SlicingFailed) as failed:
+        await caged(sandbox, folder, code, disk=16 * MIB)
+    assert failed.value.code == "slicer_limit" and "MiB" in failed.value.reason
+    assert (folder / "0").stat().st_size == MIB
 
 
 async def test_a_fork_bomb_ends_with_its_processes(sandbox: Sandbox, folder: Path) -> None:
