@@ -49,6 +49,7 @@ CLEAN = inspect_bytes(b"G28\nM104 S200\nG1 X10 E1\nM104 S0\n")
 DOUBTFUL = inspect_bytes(b"G28\nM104 S200\nG1 X10 E1\nM117 <b>\nM104 S0\n")
 PERSON = Caller("person", Role.ADMIN)
 LEASE, TTL, MARGIN = 45.0, 30.0, 5.0
+BEAT_US = 10_000_000
 ESTIMATE = 100.0
 PRINTERS = ("p0", "p1")
 
@@ -211,7 +212,7 @@ class World:
         before = self.store.tables
         for work in (
             assign.assign_once(sleeper, its_term),
-            expire.expire_once(sleeper, its_term, int(LEASE * 1e6)),
+            expire.expire_once(sleeper, its_term, int(LEASE * 1e6), BEAT_US),
         ):
             self._run(work)
         after = self.store.tables
@@ -742,7 +743,7 @@ class World:
         if self.is_checked:
             self.look_at_files()
         self._run(assign.assign_once(self.farm, self.leadership))
-        self._run(expire.expire_once(self.farm, self.leadership, int(LEASE * 1e6)))
+        self._run(expire.expire_once(self.farm, self.leadership, int(LEASE * 1e6), BEAT_US))
 
     def step(self) -> None:
         """One thing happens; then everything is looked at."""

@@ -213,7 +213,7 @@ def _works(
         "prepare": lambda: prepare_for_ever(farm, leadership),
         "judge": lambda: judge_for_ever(farm, leadership),
         "facts": lambda: read_facts_for_ever(farm, leadership),
-        "expire": lambda: expire_for_ever(farm, leadership, times.lease_us),
+        "expire": lambda: expire_for_ever(farm, leadership, times.lease_us, times.heartbeat_us),
         "relay": lambda: relay_for_ever(farm, leadership, metrics.observe_events),
         "heartbeats": lambda: heartbeats.flush_for_ever(farm, times.lease_us),
         "tidy": lambda: tidy_for_ever(farm, settings.events_days * _DAY_US, has_broker=bool(settings.rabbitmq_url)),

@@ -1,8 +1,11 @@
-"""A clock that is set makes nobody unreachable, keeps nobody alive for longer, and holds nothing up for an hour (I18, I19)."""
+"""Silence of many at once, of before a term, or by a clock that is set makes nobody unreachable (I18, I19)."""
+
+import asyncio
 
 import pytest
 
-from printfarm_coordinator.app.expire import expire_once, notice_clock
+from printfarm_coordinator.app import expire
+from printfarm_coordinator.app.expire import expire_for_ever, expire_once, notice_clock
 from printfarm_coordinator.app.farm import Farm
 from printfarm_coordinator.app.leading import Leadership
 from printfarm_coordinator.app.ports import Agent
@@ -11,6 +14,7 @@ from tests.support.memory_store import MemoryStore, drive
 
 SECOND = 1_000_000
 LEASE = 45 * SECOND
+BEAT = 10 * SECOND
 HOUR = 3_600.0
 
 
@@ -37,7 +41,15 @@ class Coordinator:
         """One period: who is declared out of reach."""
         drive(self.leadership.prolong(self.farm))
         drive(notice_clock(self.farm, self.watch, LEASE, lambda: self.monotonic))
-        return drive(expire_once(self.farm, self.leadership, LEASE))
+        return drive(expire_once(self.farm, self.leadership, LEASE, BEAT))
+
+    def beat(self, *agents: str) -> None:
+        """Their leases are prolonged."""
+        drive(self._beat(agents))
+
+    async def _beat(self, agents: tuple[str, ...]) -> None:
+        async with self.store.write("heartbeats") as tx:
+            await tx.extend_leases(dict.fromkeys(agents, 0), self.store.now + LEASE)
 
     def pass_time(self, seconds: float, *, set_by: float = 0.0) -> None:
         """The database's clock may be set meanwhile."""
@@ -86,3 +98,110 @@ def test_a_clock_that_only_drifts_or_a_process_that_slept_is_no_jump() -> None:
     made.pass_time(30)
     made.look()
     assert not made.brakes
+
+
+def names(count: int) -> list[str]:
+    return [f"a{number}" for number in range(count)]
+
+
+def watch_for(made: Coordinator, agents: list[str], seconds: int, late: float = 0.0) -> dict[str, int]:
+    """Agents send heartbeats, spread over the period as agents are, and their commits are that late; a look every 2 s.
+
+    Agent -> the second in which it was declared."""
+    declared: dict[str, int] = {}
+    for second in range(seconds):
+        made.pass_time(1)
+        due = [name for at, name in enumerate(agents) if (second - at) % 10 == 0]
+        made.store.now -= round(late * SECOND)
+        made.beat(*due)
+        made.store.now += round(late * SECOND)
+        if second % 2:
+            declared |= dict.fromkeys(made.look(), second)
+    return declared
+
+
+@pytest.mark.parametrize("count", [3, 4, 7, 10, 31, 100])
+def test_all_links_lost_at_once_make_nobody_unreachable_for_two_leases(count: int) -> None:
+    made = Coordinator(*names(count))
+    assert not watch_for(made, names(count), 60)
+    assert not made.brakes
+    declared = watch_for(made, [], 300)
+    # Silence longer than that is theirs.
+    assert len(declared) == count
+    assert min(declared.values()) >= 90
+
+
+@pytest.mark.parametrize(("count", "silent"), [(2, 2), (3, 2), (10, 2), (20, 5), (100, 29)])
+def test_a_few_that_fall_silent_are_declared_with_the_end_of_their_lease(count: int, silent: int) -> None:
+    made = Coordinator(*names(count))
+    watch_for(made, names(count), 60)
+    living = [name if at >= silent else "-" for at, name in enumerate(names(count))]
+    declared = watch_for(made, living, 60)
+    assert sorted(declared) == sorted(names(silent))
+    assert max(declared.values()) <= 47
+    assert not made.brakes
+
+
+def test_heartbeats_that_are_committed_late_are_no_silence() -> None:
+    made = Coordinator(*names(20))
+    assert not watch_for(made, names(20), 120, late=5.0)
+    assert not made.brakes
+
+
+def test_those_who_fall_silent_one_after_the_other_count_together() -> None:
+    made = Coordinator(*names(4))
+    everybody = names(4)
+    watch_for(made, everybody, 60)
+    # Two leases end before the third shows that it is silent, too.
+    first = watch_for(made, ["-", *everybody[1:]], 25)
+    second = watch_for(made, ["-", "-", *everybody[2:]], 25)
+    third = watch_for(made, ["-", "-", "-", everybody[3]], 50)
+    assert (list(first), list(second), list(third)) == ([], ["a0"], ["a1"])
+    assert made.brakes
+
+
+def test_who_is_back_after_it_was_declared_is_not_counted() -> None:
+    made = Coordinator(*names(3))
+    made.pass_time(44)
+    made.beat("a1", "a2")
+    made.pass_time(2)
+    assert made.look() == ["a0"]
+    drive(made._add(("a0",)))
+    made.look()
+    assert not made.farm.vigilance.declared
+
+
+async def test_who_takes_over_judges_no_silence_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expire, "PERIOD_SECONDS", 0.0)
+    made = Coordinator("a1")
+    standby = Leadership("standby")
+    watching = asyncio.create_task(expire_for_ever(made.farm, standby, LEASE, BEAT, lambda: made.monotonic))
+
+    async def is_reachable() -> bool:
+        # Several looks later.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        async with made.store.read() as look:
+            agent = await look.agent("a1")
+            return agent is not None and agent.reachable
+
+    try:
+        # For days another led, and kept the leases up until it died.
+        made.pass_time(100 * HOUR)
+        await made._beat(("a1",))
+        made.pass_time(44)
+        assert await is_reachable()
+        standby.term = (made.leadership.term or 0) + 1
+        monkeypatch.setattr(standby, "confirm", _yes)
+        assert await is_reachable()
+        made.pass_time(89)
+        assert await is_reachable()
+        made.pass_time(2)
+        assert not await is_reachable()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _yes(_tx: object) -> bool:
+    return True

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
@@ -18,31 +18,26 @@ PERIOD_SECONDS = 2.0
 SLOW_SECONDS = 5.0
 
 
-@dataclass(slots=True)
-class ExpireFigures:
-    """For the metrics."""
-
-    declared: int = 0
-    brakes: int = 0
-    slow: list[float] = field(default_factory=list)
-
-
-async def expire_once(farm: Farm, leadership: Leadership, lease_us: int) -> list[str]:
+async def expire_once(farm: Farm, leadership: Leadership, lease_us: int, beat_us: int) -> list[str]:
     """Declares agents unreachable whose lease ran out; none while the brake is on. Returns those declared."""
     vigilance = farm.vigilance
     began = time.monotonic()
     async with farm.store.read() as look:
         now = look.now
         leases = [Lease(a.agent_id, a.lease_expires_at) for a in await look.agents() if a.reachable]
+    gone = vigilance.lately_declared({lease.agent_id for lease in leases}, now)
     if time.monotonic() - began > SLOW_SECONDS or vigilance.take_lag() > SLOW_SECONDS:
         _pull(farm, now, lease_us, "the coordinator or its database was slow")
-    elif not vigilance.brake.is_on(now) and is_mass_silence(leases, now):
+    elif not vigilance.brake.is_on(now) and is_mass_silence([*leases, *gone], now, beat_us):
         _pull(farm, now, lease_us, "many agents fell silent at once")
     if vigilance.brake.is_on(now) or vigilance.grace.is_on(now):
         return []
-    declared = [agent_id for agent_id in expired(leases, now) if await _declare(farm, leadership, agent_id)]
-    for agent_id in declared:
-        farm.hints.end_session(agent_id, "its lease ran out")
+    declared = []
+    for lease in expired(leases, now):
+        if await _declare(farm, leadership, lease.agent_id):
+            vigilance.declared[lease.agent_id] = lease
+            farm.hints.end_session(lease.agent_id, "its lease ran out")
+            declared.append(lease.agent_id)
     if declared:
         farm.hints.relay.set()
     return declared
@@ -78,6 +73,7 @@ async def notice_clock(farm: Farm, watch: ClockWatch, lease_us: int, clock: Call
     if after - before > SLOW_SECONDS / 2 or abs(watch.jump(now, after)) <= SLOW_SECONDS:
         return False
     farm.vigilance.brake = farm.vigilance.grace = Brake()
+    farm.vigilance.declared.clear()
     _pull(farm, now, lease_us, "the database's clock was set")
 
     async def work(tx: Writing) -> None:
@@ -90,17 +86,28 @@ async def notice_clock(farm: Farm, watch: ClockWatch, lease_us: int, clock: Call
     return True
 
 
-async def expire_for_ever(farm: Farm, leadership: Leadership, lease_us: int) -> None:
-    """Until cancelled. After a start nobody is declared for two leases: the silence before was ours."""
+async def _begin_term(farm: Farm, lease_us: int) -> None:
     async with farm.store.read() as look:
         farm.vigilance.grace = braked(Brake(), look.now, lease_us)
+
+
+async def expire_for_ever(
+    farm: Farm, leadership: Leadership, lease_us: int, beat_us: int, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Until cancelled. In a new term nobody is declared for two leases: agents were still on their way to this process."""
     watch = ClockWatch()
+    begun: int | None = None
     while True:
         await asyncio.sleep(PERIOD_SECONDS)
+        term = leadership.term
+        if term is None:
+            continue
         try:
-            if leadership.leads:
-                await notice_clock(farm, watch, lease_us, time.monotonic)
-                await expire_once(farm, leadership, lease_us)
+            if term != begun:
+                await _begin_term(farm, lease_us)
+                watch, begun = ClockWatch(), term
+            await notice_clock(farm, watch, lease_us, clock)
+            await expire_once(farm, leadership, lease_us, beat_us)
         except DatabaseUnavailable as error:
             _LOG.warning("silence not judged: the database does not answer", why=str(error))
             farm.vigilance.note_lag(SLOW_SECONDS * 2)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from ..domain.safety_policy import Policy
-from ..domain.silence import Brake
+from ..domain.silence import MASS_SILENCE_WINDOW_US, Brake, Lease
 from .frames import Frames
 from .ports import Blobs, Bus, Ids, Role, StaleWrite, Store, Writing
 from .roster import Roster
@@ -48,11 +48,16 @@ class Session(Protocol):
 
 @dataclass(slots=True)
 class Vigilance:
-    """What this process knows of its own slowness (I19). ``grace``: after a start, silence before it was ours."""
+    """What this process knows of its own slowness, and of whom silence made unreachable (I19).
+
+    ``grace``: in a new term, the silence before it was ours.
+    """
 
     brake: Brake = field(default_factory=Brake)
     grace: Brake = field(default_factory=Brake)
     worst_lag: float = 0.0
+    # Agent id -> the lease that ran out.
+    declared: dict[str, Lease] = field(default_factory=dict)
 
     def note_lag(self, seconds: float) -> None:
         """The event loop, or the database, was late by so much."""
@@ -62,6 +67,16 @@ class Vigilance:
         """The worst since the last look, in seconds."""
         worst, self.worst_lag = self.worst_lag, 0.0
         return worst
+
+    def lately_declared(self, reachable: Collection[str], now: int) -> Collection[Lease]:
+        """The leases of those declared in the last minute that are not back. Forgets the others."""
+        since = now - MASS_SILENCE_WINDOW_US
+        self.declared = {
+            agent_id: lease
+            for agent_id, lease in self.declared.items()
+            if agent_id not in reachable and lease.expires_at > since
+        }
+        return self.declared.values()
 
 
 class Hints:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from .farm import Farm, transact
-from .ports import DatabaseUnavailable, Reading, StaleWrite, Writing
+from .ports import DatabaseUnavailable, StaleWrite, Writing
 
 _LOG = structlog.get_logger(__name__)
 TERM_US = 30_000_000
@@ -77,10 +77,3 @@ async def lead_for_ever(farm: Farm, leadership: Leadership) -> None:
         except (DatabaseUnavailable, StaleWrite) as error:
             _LOG.warning("term not prolonged", why=str(error))
         await asyncio.sleep(PROLONG_SECONDS)
-
-
-async def now_of(farm: Farm) -> int:
-    """The database's clock."""
-    look: Reading
-    async with farm.store.read() as look:
-        return look.now

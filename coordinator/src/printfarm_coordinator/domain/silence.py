@@ -10,6 +10,8 @@ from .slice import Slice, entered
 MASS_SILENCE_WINDOW_US = 60_000_000
 FEWEST_FOR_MASS_SILENCE = 3
 MASS_SILENCE_SHARE = 0.3
+# A lease that ends within so many heartbeats was not prolonged for long; one that is kept up is never so near its end.
+SILENT_BEATS = 1.25
 DRIVER_STUCK = "driver_stuck"
 
 
@@ -32,16 +34,21 @@ class Brake:
         return now < self.until
 
 
-def expired(leases: Iterable[Lease], now: int) -> list[str]:
-    """The agents whose lease ran out."""
-    return [lease.agent_id for lease in leases if lease.expires_at <= now]
+def expired(leases: Iterable[Lease], now: int) -> list[Lease]:
+    """The leases that ran out."""
+    return [lease for lease in leases if lease.expires_at <= now]
 
 
-def is_mass_silence(leases: Iterable[Lease], now: int) -> bool:
-    """At least max(3, 30 %) of the connected agents fell silent within the last minute."""
+def is_mass_silence(leases: Iterable[Lease], now: int, beat_us: int) -> bool:
+    """At least max(3, 30 %) of the agents fell silent within the last minute.
+
+    Heartbeats are spread over a period, and so the ends of leases that stop together: those that are near count, or the
+    first would be declared out of reach before the others show. ``leases``: of the connected, and of those declared lately.
+    """
     known = list(leases)
-    fresh = [lease for lease in known if now - MASS_SILENCE_WINDOW_US < lease.expires_at <= now]
-    return len(fresh) >= max(FEWEST_FOR_MASS_SILENCE, MASS_SILENCE_SHARE * len(known))
+    soon = now + round(SILENT_BEATS * beat_us)
+    silent = [lease for lease in known if now - MASS_SILENCE_WINDOW_US < lease.expires_at <= soon]
+    return len(silent) >= max(FEWEST_FOR_MASS_SILENCE, MASS_SILENCE_SHARE * len(known))
 
 
 def braked(brake: Brake, now: int, lease_us: int) -> Brake:

@@ -55,6 +55,11 @@ class AgentTimes:
         """In microseconds."""
         return round(self.lease * 1e6)
 
+    @property
+    def heartbeat_us(self) -> int:
+        """In microseconds."""
+        return round(self.heartbeat * 1e6)
+
 
 class AgentServicer(rpc.AgentServiceServicer):
     """Registered on the agents' listener, behind the Guard."""
