@@ -381,6 +381,35 @@ async def test_an_emergency_stop_beside_a_session_that_hangs(tmp_path: Path) -> 
         await asyncio.gather(hanging, return_exceptions=True)
 
 
+@pytest.mark.parametrize(("fun", "how"), [("3EC1AFFF9CFF", "verify"), (None, "verify"), (None, "hms")])
+@pytest.mark.parametrize("is_connected", [True, False], ids=["standing", "of its own"])
+async def test_an_emergency_stop_that_is_not_taken_is_written_and_told_as_refused(
+    tmp_path: Path, fun: str | None, how: str, is_connected: bool
+) -> None:
+    async with printer(tmp_path, style="p1") as made:
+        made.emulator.fun, made.emulator.refuses = fun, how
+        made.emulator.start_foreign("theirs", gcode(30.0))
+        if is_connected:
+            await made.until(ObservedState.PRINTING)
+        with pytest.raises(Refused, match="Developer Mode"):
+            await made.driver.emergency_stop()
+        assert made.count("stop") >= 1 and made.machine.job is not None
+
+
+async def test_an_emergency_stop_without_an_answer_is_no_stop_where_nobody_says_that_commands_are_taken(
+    tmp_path: Path,
+) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.fun = None
+        await made.begin(30.0)
+        made.emulator.refuses = "silence"
+        with pytest.raises(OutcomeUnknown):
+            await made.driver.emergency_stop()
+        made.emulator.refuses = ""
+        await made.driver.emergency_stop()
+        await made.until(ending=Ending.CANCELLED)
+
+
 async def test_what_the_ams_holds_is_told(tmp_path: Path) -> None:
     async with printer(tmp_path, ams_tray=1) as made:
         tray = [{"id": "1", "tray_type": "PETG", "tray_color": "00AE42FF"}]

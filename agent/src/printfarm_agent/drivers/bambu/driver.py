@@ -40,6 +40,7 @@ from .tracking import Job, fold, found_in, is_ours, number_of
 _SLOWEST_UPLOAD = 25_000.0
 _LEAST_UPLOAD_SECONDS = 600.0
 _EMERGENCY_SECONDS = 3.0
+_COMPLAINT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,15 +327,14 @@ class BambuDriver:
             self._job = replace(self._job, cancel_sent=time.monotonic())
         standing = self._session
         if standing is not None and standing.is_open:
-            with contextlib.suppress(DriverError, TimeoutError):
-                async with asyncio.timeout(_EMERGENCY_SECONDS / 2):
-                    await standing.publish("print", "stop", param="")
+            with contextlib.suppress(ConnectionLost, OutcomeUnknown):
+                await _stop(standing, _EMERGENCY_SECONDS / 2)
                 return
         settings = self._settings
         own = Session((settings.host, settings.mqtt_port), settings.code, settings.tls, _EMERGENCY_SECONDS)
         try:
             await own.begin()
-            await own.publish("print", "stop", param="")
+            await _stop(own, _EMERGENCY_SECONDS)
         finally:
             await own.end()
 
@@ -342,6 +342,33 @@ class BambuDriver:
         """Lets go of the printer. A print goes on."""
         await self._drop()
         self._files.close()
+
+
+async def _stop(session: Session, seconds: float) -> None:
+    """Written first, whatever is known. Raises Refused from a printer that takes no commands; where it does not say whether it
+    takes any, its echo is waited for, and a complaint that may follow: OutcomeUnknown without an echo."""
+    try:
+        async with asyncio.timeout(seconds):
+            if session.report.needs_signature is not None:
+                await session.publish("print", "stop", param="")
+            else:
+                sequence = session.next_sequence()
+                payload = commands.encode("print", "stop", sequence, param="")
+                _check_echo(await session.ask("stop", sequence, payload))
+    except TimeoutError as error:
+        raise OutcomeUnknown("the printer did not answer the stop") from error
+    if session.report.needs_signature is None:
+        await _hear_of_it(session)
+    if session.report.denies_control:
+        raise Refused(NO_CONTROL)
+
+
+async def _hear_of_it(session: Session) -> None:
+    """An echo of success may be all that comes of a command: some refuse by a complaint alone, a moment later."""
+    with contextlib.suppress(DriverError, TimeoutError):
+        async with asyncio.timeout(_COMPLAINT_SECONDS):
+            while (session.report.is_active or not session.report.state) and not session.report.denies_control:
+                await session.hear(_COMPLAINT_SECONDS)
 
 
 def _check_echo(echo: dict[str, Any]) -> None:

@@ -108,6 +108,11 @@ class Report:
         return frozenset(found)
 
     @property
+    def denies_control(self) -> bool:
+        """It takes no commands from us: by its flag, or where it has none by a complaint that stands."""
+        return bool(self.refusals & _VERIFIES) if self.needs_signature is None else self.needs_signature
+
+    @property
     def fault(self) -> str:
         """What is wrong, in words; empty if nothing is. Phase notes and cancel codes are no fault."""
         if self.card_faulty:
