@@ -52,6 +52,7 @@ class BambuEmulator:
         self.loses_start_reply = False
         self.ignores_starts = False
         self.finish_lingers = 0.0
+        self.change_before_pushall = 0.0
         self.invalid_utf8 = False
         self.unknown_stage: int | None = None
         self._lingering: tuple[float, dict[str, Any]] | None = None
@@ -171,6 +172,11 @@ class BambuEmulator:
                 await self._publish({"info": {**request, "module": self._modules()}})
             elif top == "pushing":
                 self.machine.note("pushall")
+                if self.change_before_pushall:
+                    # Of a P1: whatever changes just then.
+                    word = {"gcode_state": self._word()[0]}
+                    await self._publish({"print": {"command": "push_status", **word}})
+                    await asyncio.sleep(self.change_before_pushall)
                 await self._push(whole=True)
             elif top == "print":
                 await self._print(request)

@@ -78,6 +78,28 @@ def options(emulator: BambuEmulator, folder: Path, **more: str | float) -> dict[
     }
 
 
+async def refused_with(driver: Driver, words: str) -> None:
+    """Looks until it is told why there is no printer: what was said before may still be under way."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                await driver.observe()
+            except ConnectionLost as error:
+                if words in str(error):
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def seen_again(driver: Driver) -> Observation:
+    """The first look that succeeds."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                return await driver.observe()
+            except ConnectionLost:
+                await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def printer(folder: Path, style: str = "x1", **more: str | float) -> AsyncIterator[Case]:
     inside = folder / "printer"
@@ -109,11 +131,7 @@ async def test_a_changed_certificate_is_not_logged_in_to(tmp_path: Path) -> None
     async with printer(tmp_path) as made:
         await made.driver.connect()
         await made.emulator.new_certificate()
-        with pytest.raises(ConnectionLost):
-            await made.driver.observe()
-        await asyncio.sleep(0.1)
-        with pytest.raises(ConnectionLost, match="certificate changed"):
-            await made.driver.observe()
+        await refused_with(made.driver, "certificate changed")
         with pytest.raises(ConnectionLost, match="certificate changed"):
             await made.driver.put_file(made.file(gcode(1.0)), NAME, print)
 
@@ -132,7 +150,7 @@ async def test_a_pin_and_a_ca_are_checked(tmp_path: Path) -> None:
 async def test_a_wrong_code_is_tried_once_and_again_when_it_is_mended(tmp_path: Path) -> None:
     async with printer(tmp_path) as made:
         made.emulator.set_code("87654321")
-        await asyncio.sleep(0.2)
+        await refused_with(made.driver, "access_code_file")
         for _ in range(3):
             with pytest.raises(ConnectionLost, match="access_code_file") as told:
                 await made.driver.observe()
@@ -306,6 +324,50 @@ async def test_a_finish_that_lingers_after_the_start_is_not_the_end(tmp_path: Pa
         assert (await made.until(ending=Ending.COMPLETE)).file_name == other
 
 
+async def test_what_somebody_began_in_place_of_our_print_is_not_touched(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        made.emulator.ignores_starts = True
+        await made.begin(20.0)
+        assert (await made.driver.observe()).file_name == NAME
+        made.emulator.start_foreign("vase", gcode(30.0))
+        await until(lambda: made.emulator._told.get("subtask_name") == "vase")
+        for command in (made.driver.cancel, made.driver.pause, made.driver.resume):
+            with pytest.raises(Refused, match="something else"):
+                await command()
+        assert not {"stop", "pause", "resume"} & {fact["event"] for fact in made.machine.log}
+
+
+async def test_an_agent_that_dies_while_the_last_finish_lingers_finds_its_print(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        await made.begin(0.2)
+        await made.until(ending=Ending.COMPLETE)
+        made.emulator.finish_lingers = 3.0
+        other = NAME.replace("0001", "0002")
+        path = made.file(gcode(4.0))
+        await made.driver.put_file(path, other, print)
+        handle = await made.driver.start(path, other)
+        async with open_driver(PrinterConfig("p", options(made.emulator, tmp_path))) as later:
+            seen = await later.recover(other, handle)
+            assert made.emulator._told["gcode_state"] == "FINISH"
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while seen.state is not ObservedState.PRINTING:
+                    assert (seen.file_name, seen.ending) == (other, None)
+                    seen = await later.observe()
+
+
+async def test_a_change_before_the_whole_report_ends_no_print(tmp_path: Path) -> None:
+    async with printer(tmp_path, style="p1") as made:
+        await made.begin(30.0)
+        await made.until(ObservedState.PRINTING)
+        made.emulator.change_before_pushall = 0.5
+        await made.emulator.unplug()
+        with pytest.raises(ConnectionLost):
+            await made.driver.observe()
+        await made.emulator.plug_in()
+        seen = await seen_again(made.driver)
+        assert (seen.file_name, seen.state, seen.ending) == (NAME, ObservedState.PRINTING, None)
+
+
 async def test_nothing_is_sent_again_after_a_reconnect(tmp_path: Path) -> None:
     async with printer(tmp_path) as made:
         await made.begin(20.0)
@@ -313,13 +375,7 @@ async def test_nothing_is_sent_again_after_a_reconnect(tmp_path: Path) -> None:
         with pytest.raises(ConnectionLost):
             await made.driver.pause()
         await made.emulator.plug_in()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    seen = await made.driver.observe()
-                    break
-                except ConnectionLost:
-                    await asyncio.sleep(0.05)
+        seen = await seen_again(made.driver)
         assert seen.file_name == NAME and seen.state is ObservedState.PRINTING
         assert made.count("project_file") == 1 and made.count("pause") == 0
 
@@ -331,10 +387,7 @@ async def test_a_mute_socket_is_no_idle(tmp_path: Path) -> None:
     async with printer(tmp_path, style="p1") as made:
         await made.driver.connect()
         made.emulator.mute = True
-        # What it said before is no longer under way.
-        await asyncio.sleep(0.2)
-        with pytest.raises(ConnectionLost, match="stopped talking"):
-            await made.driver.observe()
+        await refused_with(made.driver, "stopped talking")
 
 
 async def test_deltas_alone_are_enough_and_pushall_is_asked_once(tmp_path: Path) -> None:

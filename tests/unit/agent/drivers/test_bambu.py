@@ -177,6 +177,45 @@ def test_a_start_shows_late_and_in_time_or_is_given_up() -> None:
     assert (never.state, never.ending) == (ObservedState.IDLE, Ending.FAILED) and "did not take" in never.message
 
 
+def test_another_print_in_place_of_one_that_was_accepted_is_not_ours() -> None:
+    theirs = Report(state="RUNNING", stage=0, subtask_name="vase", layer=1)
+    begun = Job(NAME, NUMBER, 100.0)
+    job, seen = fold(begun, theirs, 110.0)
+    assert seen.ending is None, "old ids may stand for a moment"
+    again, seen = fold(job, replace(OURS, state="PREPARE"), 115.0)
+    assert seen.ending is None and again is not None and again.active
+    lost, seen = fold(job, theirs, 141.0)
+    assert lost is not None and lost.ending is Ending.FAILED and "lost track" in lost.message
+    assert (seen.state, seen.file_name) == (ObservedState.PRINTING, "vase")
+    paused, _ = fold(job, Report(state="IDLE"), 120.0)
+    assert fold(paused, theirs, 141.0)[1].ending is None, "counted anew"
+
+
+@pytest.mark.parametrize("told", [{"gcode_state": "RUNNING", "mc_percent": 51}, {"gcode_state": "FINISH"}])
+def test_half_a_report_after_a_reconnect_ends_no_print(told: dict[str, object]) -> None:
+    cache = Cache()
+    cache.take(told)
+    for job in (ACTIVE, Job(NAME, NUMBER, -1e6)):
+        after, seen = fold(job, cache.report(), 10.0)
+        assert (after, seen.ending, seen.file_name) == (job, None, NAME)
+    cache.take({"gcode_state": "IDLE", "subtask_id": "0", "subtask_name": "", "gcode_file": ""})
+    _, reset = fold(ACTIVE, cache.report(), 11.0)
+    assert reset.ending is Ending.FAILED, "told, and empty"
+
+
+def test_a_start_of_an_earlier_process_that_shows_late_is_not_lost() -> None:
+    recovered = Job(NAME, NUMBER, 100.0, taken=True)
+    old = Report(state="FINISH", ids=frozenset({"1"}), subtask_name="older")
+    job, seen = fold(recovered, old, 150.0)
+    assert (seen.state, seen.file_name, seen.ending) == (ObservedState.PREPARING, NAME, None)
+    _, lost = fold(job, old, 281.0)
+    assert lost.ending is Ending.FAILED and "lost track" in lost.message
+    _, seen = fold(job, OURS, 151.0)
+    assert seen.state is ObservedState.PRINTING
+    _, seen = fold(job, replace(OURS, state="FINISH", progress=1.0), 151.0)
+    assert seen.ending is Ending.COMPLETE
+
+
 def test_a_refusal_that_only_hms_tells() -> None:
     hms = Report(state="IDLE", ids=frozenset({str(NUMBER)}), hms=(("0500_0500_0001_0007", 1),))
     _, seen = fold(Job(NAME, NUMBER, 100.0), hms, 101.0)

@@ -157,11 +157,13 @@ class BambuDriver:
         return session
 
     async def _hear_state(self, session: Session) -> None:
-        """The answer to the first question, so that no look is taken at half a report."""
+        """The answer to the first question, so that no look is taken at half a report: a change may come before it."""
         end = time.monotonic() + self._settings.seconds
-        while not session.report.state:
+        while not (session.report.state and session.report.names_print):
             left = end - time.monotonic()
             if left <= 0 or not await session.hear(left):
+                if session.report.state:
+                    return
                 raise ConnectionLost(
                     "the printer answers nothing: does serial_number belong to the printer at this address?"
                 )
@@ -281,8 +283,9 @@ class BambuDriver:
         return await self.observe()
 
     async def _find(self, name: str, number: int | None) -> None:
-        """By the handle, it was started: what the printer shows is its course or its end. Without, only by its own word."""
-        known = Job(name, number or number_of(name), time.monotonic(), taken=True, active=True)
+        """By the handle, it was started: what the printer shows is its course or its end, or for a while yet the end of the
+        print before. Without, only by its own word."""
+        known = Job(name, number or number_of(name), time.monotonic(), taken=True)
         if number is not None:
             self._job = known
             return
@@ -307,6 +310,9 @@ class BambuDriver:
             job = self._job
             if job is None or job.ending is not None:
                 raise Refused("the printer prints nothing of ours")
+            if session.report.is_active and not is_ours(job, session.report):
+                # Accepted and not shown yet: the command would reach whatever somebody else began meanwhile.
+                raise Refused("the printer prints something else than ours")
             if session.report.state == done:
                 return
             if session.report.needs_signature:

@@ -53,6 +53,7 @@ _STAGES = {
 NO_CONTROL = "the printer takes no commands: switch on LAN Only and Developer Mode on the printer"
 _ACTIVE = frozenset({"PREPARE", "SLICING", "RUNNING", "PAUSE", "INIT"})
 _STILL = frozenset({"IDLE", "FINISH", "FAILED"})
+_NAMING = frozenset({"subtask_id", "task_id", "subtask_name", "gcode_file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class Report:
     ids: frozenset[str] = frozenset()
     subtask_name: str = ""
     gcode_file: str = ""
+    # False while nothing has come that could name a print: then it says of no print that it is or is not there.
+    names_print: bool = True
     progress: float | None = None
     remaining_seconds: float | None = None
     layer: int | None = None
@@ -186,6 +189,7 @@ def read(told: Mapping[str, Any]) -> Report:
         ids=frozenset(ids) - {"", "0"},
         subtask_name=reading.text(told.get("subtask_name")),
         gcode_file=reading.text(told.get("gcode_file")),
+        names_print=not _NAMING.isdisjoint(told),
         progress=None if percent is None else percent / 100.0,
         remaining_seconds=None if minutes is None else minutes * 60.0,
         layer=reading.count(told.get("layer_num")),

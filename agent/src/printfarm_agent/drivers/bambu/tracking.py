@@ -18,6 +18,8 @@ TAKEN_SECONDS, BEGIN_SECONDS = 90.0, 180.0
 # A state that is ours and then of nobody: as long after our own stop it is a cancel.
 _CANCEL_SECONDS = 120.0
 _PAUSE_SECONDS = 10.0
+# Another print in place of one that has not shown yet: for so long it may be the old ids of a printer that begins ours.
+_FOREIGN_SECONDS = 30.0
 _NEARLY_ALL = 0.98
 
 
@@ -41,6 +43,7 @@ class Job:
     cancel_sent: float | None = None
     cancel_seen: bool = False
     pausing_since: float | None = None
+    foreign_since: float | None = None
 
 
 def stem_of(name: str) -> str:
@@ -83,6 +86,9 @@ def fold(job: Job | None, report: Report, now: float) -> tuple[Job | None, Obser
 
 
 def _followed(job: Job, report: Report, now: float) -> Job:
+    if not report.names_print:
+        # Half a report, as the first change after a reconnect may be.
+        return job
     ours = is_ours(job, report)
     if not job.active:
         return _begins(job, report, now, ours)
@@ -113,8 +119,13 @@ def _begins(job: Job, report: Report, now: float, ours: bool) -> Job:
     if refusals := report.refusals - job.old_refusals:
         return replace(job, ending=Ending.FAILED, message=refusal_text(refusals))
     if now - job.since > (BEGIN_SECONDS if job.taken or ours else TAKEN_SECONDS):
+        if job.taken and not ours:
+            return _lost(job)
         return replace(job, ending=Ending.FAILED, message="the printer did not take the job")
-    return replace(job, taken=job.taken or ours)
+    since = (job.foreign_since if job.foreign_since is not None else now) if report.is_active else None
+    if since is not None and now - since > _FOREIGN_SECONDS:
+        return _lost(job)
+    return replace(job, taken=job.taken or ours, foreign_since=since)
 
 
 def _goes_on(job: Job, report: Report, now: float) -> Job:
