@@ -131,7 +131,6 @@ class PrinterWorker:
         self._can = Capabilities(can_pause=False, prints_autonomously=False)
         self._boot_id, self._host_boot = boot_id, host_boot
         self._limits = settings.limits
-        self._dialect = dialect_of(settings.driver)
         self._heat = HeatWatch(settings.heat)
         self._inputs: deque[Input] = deque()
         self._given = asyncio.Event()
@@ -471,7 +470,8 @@ class PrinterWorker:
         path = await self._files.fetch(run.sha256, run.size_bytes, self.coordinator.download)
         if run.packed_kind not in ("", *self._can.file_kinds):
             raise _Unfit(f"the printer takes no {run.packed_kind}")
-        check = partial(check_file, path, self._limits, self._dialect, plate=run.plate or None, sha256=run.gcode_sha256)
+        firmware = dialect_of(self.settings.driver, self.abilities.firmware)
+        check = partial(check_file, path, self._limits, firmware, plate=run.plate or None, sha256=run.gcode_sha256)
         if why := await asyncio.to_thread(check):
             raise _Unfit(why)
 

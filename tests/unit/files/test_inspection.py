@@ -60,13 +60,13 @@ def test_what_one_firmware_takes_is_refused_for_the_others_alone(line: str, free
 def test_each_command_is_one_question_for_the_firmwares_that_do_not_list_it() -> None:
     found = of("MY_MACRO A=1", "M600", "MY_MACRO A=2", "M117 <b>", "G28 M1002")
     told = questions(found)
-    # For a printer whose firmware is not known, its owner's macros are not.
     assert told["unlisted:MY_MACRO"] == (8, {"klipper"})
-    assert told["other_firmware:MY_MACRO"] == (8, EVERY - {"klipper", "any"})
+    # A printer whose firmware is not known may be a Marlin.
+    assert told["other_firmware:MY_MACRO"] == (8, EVERY - {"klipper"})
     assert told["needs_person:M600"] == (9, EVERY)
     assert told["markup:M117"] == (11, EVERY)
     # Klipper takes it for a word of G28.
-    assert told["unlisted:M1002"] == (12, {"marlin", "prusa", "reprapfirmware"})
+    assert told["unlisted:M1002"] == (12, {"any", "marlin", "prusa", "reprapfirmware"})
     assert len(told) == 5
 
 
@@ -87,6 +87,14 @@ def test_what_comes_behind_very_many_listed_commands_is_a_question_all_the_same(
     told = questions(of(*(f"T{n}" for n in range(3_000)), "MY_MACRO", "M117 hello", "M117 <b>"))
     assert told["unlisted:MY_MACRO"] == (3_008, {"klipper"})
     assert told["markup:M117"] == (3_010, EVERY)
+
+
+@pytest.mark.parametrize(
+    "line", ["START_PRINT EXTRUDER_TEMP=215", 'M98 P"purge.g"', "M906 X5000", "M584 X9", "M950 H1"]
+)
+def test_what_no_marlin_knows_is_asked_of_a_printer_whose_firmware_is_not_known(line: str) -> None:
+    (_, dialects), *rest = questions(of(line)).values()
+    assert {"any", "marlin"} <= dialects and not rest
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_it_survives_json() -> None:
 @pytest.mark.parametrize(
     ("file", "model", "nozzle", "material", "asked"),
     [
-        ("bambu_studio.gcode", "Bambu Lab A1 mini", 0.4, "PLA", {"unlisted:M1002": EVERY - {"any", "bambu"}}),
+        ("bambu_studio.gcode", "Bambu Lab A1 mini", 0.4, "PLA", {"unlisted:M1002": EVERY - {"bambu"}}),
         ("cura.gcode", "Creality Ender-3", None, None, {}),
         ("ideamaker.gcode", None, 0.4, None, {}),
         (
@@ -121,7 +129,7 @@ def test_it_survives_json() -> None:
             "Voron 2.4 350",
             0.4,
             None,
-            dict.fromkeys(("other_firmware:PRINT_START", "other_firmware:PRINT_END"), EVERY - {"any", "klipper"}),
+            dict.fromkeys(("other_firmware:PRINT_START", "other_firmware:PRINT_END"), EVERY - {"klipper"}),
         ),
         ("simplify3d.gcode", None, None, None, {}),
         ("superslicer.gcode", "MK3S", 0.6, "PETG", {}),

@@ -143,7 +143,7 @@ def matched_abilities(printer: Printer) -> Abilities:
         model=own.model,
         most_celsius=own.most_celsius,
         origin_mm=own.origin_mm,
-        dialect=dialect_of(printer.driver).value,
+        dialect=dialect_of(printer.driver, own.firmware).value,
         volume_mm=word.volume_mm or own.volume_mm,
         nozzle_diameter_mm=word.nozzle_diameter_mm or own.nozzle_diameter_mm,
         material=word.material or own.material,

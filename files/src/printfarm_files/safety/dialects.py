@@ -9,7 +9,8 @@ _BAMBU_MARGIN_MM = 60.0
 
 
 class Dialect(StrEnum):
-    """``ANY`` is for a printer whose firmware is not known: the worst of all readings counts, and nothing is unlisted.
+    """``ANY`` is for a printer whose firmware is not known: the worst of all readings counts, and what Marlin and its kin do
+    not know is asked about, for they do nothing at it, and print on.
 
     Klipper runs one command of a line, and knows neither comments in parentheses nor quotes before a semicolon
     (``klippy/gcode.py``). Bambu Lab's firmware does so, too: its own start code has M for a word (``M900 K0.0 M1.0``).
@@ -32,7 +33,7 @@ class Dialect(StrEnum):
     @property
     def has_macros(self) -> bool:
         """Words are commands."""
-        return self in (Dialect.ANY, Dialect.KLIPPER)
+        return self is Dialect.KLIPPER
 
     @property
     def margin_mm(self) -> float:
@@ -47,11 +48,22 @@ OF_DRIVER = {
     "moonraker": Dialect.KLIPPER,
     "prusalink": Dialect.PRUSA,
 }
+# Drivers whose printers name their firmware: what it is if the name says nothing, and what the name says.
+_NAMED = {"marlin": Dialect.MARLIN, "simplyprint": Dialect.ANY}
+_NAMES = {
+    "klipper": Dialect.KLIPPER,
+    "prusa": Dialect.PRUSA,
+    "reprapfirmware": Dialect.REPRAP,
+    "marlin": Dialect.MARLIN,
+}
 
 
-def dialect_of(driver: str) -> Dialect:
-    """The firmware behind a driver, by the driver's name."""
-    return OF_DRIVER.get(driver, Dialect.ANY)
+def dialect_of(driver: str, firmware: str = "") -> Dialect:
+    """The kind of firmware behind a driver, by the driver's name and by what the printer calls its firmware."""
+    if driver not in _NAMED:
+        return OF_DRIVER.get(driver, Dialect.ANY)
+    said = firmware.lower()
+    return next((dialect for name, dialect in _NAMES.items() if name in said), _NAMED[driver])
 
 
 def _numbered(letter: str, *numbers: int) -> set[str]:
@@ -130,6 +142,8 @@ _BAMBU |= {
 }
 _BAMBU |= _numbered("M", 500, 963, 964, 969) | {"M201.2", "M980.3"}
 LISTED = {
+    # Marlin's kin: Prusa's own commands are nothing to the others.
+    Dialect.ANY: frozenset(_COMMON | _PRUSA),
     Dialect.MARLIN: frozenset(_COMMON | _MARLIN),
     Dialect.PRUSA: frozenset(_COMMON | _PRUSA),
     Dialect.KLIPPER: frozenset(_COMMON | _KLIPPER | _MARLIN),

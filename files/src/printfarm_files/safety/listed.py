@@ -17,15 +17,10 @@ def why_unlisted(command: Command, dialect: Dialect, allowed: frozenset[str]) ->
         return "needs_person", f"{name} waits for a person in the middle of the print"
     if has_markup(command):
         return "markup", f"{name} shows a text with markup in it"
-    if (
-        dialect is Dialect.ANY
-        or name in allowed
-        or name in LISTED[dialect]
-        or (name[0] == "T" and not command.is_extended)
-    ):
+    if name in allowed or name in LISTED[dialect] or (name[0] == "T" and not command.is_extended):
         return None
     if _MACRO.match(name) and not dialect.has_macros:
-        return "other_firmware", f"{name} is a command of Klipper: this firmware does nothing at it, and prints on"
+        return "other_firmware", f"{name} is a command of Klipper: other firmware does nothing at it, and prints on"
     return "unlisted", f"{name} is not among the commands that print files of this firmware have"
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from printfarm_agent.drivers.marlin.dialects import MARLIN, REPETIER, REPRAP, dialect_of
+from printfarm_agent.drivers.marlin.dialects import MARLIN, REPETIER, REPRAP, dialect_of, firmware_of
 from printfarm_agent.drivers.marlin.flow import Acked, Event, Lost, Said, Timing
 from printfarm_agent.drivers.marlin.framing import frame
 from printfarm_agent.drivers.marlin.link import RECEIVE_BUFFER, Link
@@ -147,6 +147,20 @@ def test_without_numbers_nothing_is_asked_again() -> None:
 )
 def test_the_dialect_by_its_name(name: str, expected: str) -> None:
     assert dialect_of({"FIRMWARE_NAME": name}).name == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "configured", "told"),
+    [
+        ({"FIRMWARE_NAME": "Marlin 2.1.2"}, "", "Marlin 2.1.2"),
+        ({"FIRMWARE_NAME": "Prusa-Firmware 3.14.1"}, "prusa", "Prusa-Firmware 3.14.1"),
+        ({"FIRMWARE_NAME": "Marlin 2.1.2"}, "prusa", "Marlin 2.1.2 (prusa)"),
+        ({}, "reprapfirmware", "reprapfirmware"),
+        ({}, "", ""),
+    ],
+)
+def test_the_firmwares_name_has_what_the_host_is_told(fields: dict[str, str], configured: str, told: str) -> None:
+    assert firmware_of(fields, configured) == told
 
 
 _WORDS = [

@@ -142,7 +142,8 @@ MACRO = of("MY_MACRO")
 def test_two_people_must_allow_it(words: list[Override], waits: bool) -> None:
     asks = judged(MACRO, Policy(), words)
     assert ("klipper" in asks.waits_for) is waits
-    assert "any" not in asks.waits_for
+    # Behind OctoPrint may stand a Marlin, which would do nothing at the macro, and print on.
+    assert ("any" in asks.waits_for) is waits
 
 
 def test_the_policy_says_who() -> None:
@@ -150,7 +151,8 @@ def test_the_policy_says_who() -> None:
     for_admins = policy_of("unlisted=admin, other_firmware=allow")
     assert judged(MACRO, for_admins, two).waits_for == ("klipper",)
     assert judged(MACRO, for_admins, [replace(one, role="admin") for one in two]).waits_for == ()
-    assert judged(MACRO, policy_of("", ["my_macro"])).waits_for == ("bambu", "marlin", "prusa", "reprapfirmware")
+    not_klipper = ("any", "bambu", "marlin", "prusa", "reprapfirmware")
+    assert judged(MACRO, policy_of("", ["my_macro"])).waits_for == not_klipper
     assert judged(MACRO, policy_of("unlisted=refuse"), two).refused_by == ("klipper",)
     assert refusal(MACRO, policy_of("unlisted=refuse")) == ""
 

@@ -26,6 +26,14 @@ REPRAP = Dialect("reprapfirmware", is_numbered=False)
 DIALECTS = {dialect.name: dialect for dialect in (MARLIN, PRUSA, REPETIER, REPRAP)}
 
 
+def firmware_of(fields: Mapping[str, object], configured: str) -> str:
+    """What the printer calls its firmware, with what the host's configuration calls it where that is not in the name."""
+    name = str(fields.get("FIRMWARE_NAME", ""))[:256]
+    if not configured or configured in name.lower():
+        return name
+    return f"{name} ({configured})" if name else configured
+
+
 def dialect_of(fields: Mapping[str, str]) -> Dialect:
     """By the fields of M115. What is not known is Marlin, whose rules are the strictest."""
     name = fields.get("FIRMWARE_NAME", "").lower()

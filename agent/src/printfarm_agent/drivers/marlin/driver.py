@@ -28,6 +28,7 @@ from ...driver import (
 )
 from . import status, talk
 from .area import volume_of
+from .dialects import firmware_of
 from .framing import TooLong, command_of
 from .hosting import Hosting, Line
 from .options import Options, options_of
@@ -163,7 +164,7 @@ def identity(fields: Mapping[str, object], options: Options) -> MachineIdentity:
     is_own = _UUID.match(uuid) is not None and uuid.lower() != _DEFAULT_UUID
     return MachineIdentity(
         model=str(fields.get("MACHINE_TYPE", ""))[:256],
-        firmware=str(fields.get("FIRMWARE_NAME", ""))[:256],
+        firmware=firmware_of(fields, options.host.dialect),
         serial_number=uuid if is_own else "",
         volume_mm=options.host.limits.volume_mm or volume_of(fields),
     )

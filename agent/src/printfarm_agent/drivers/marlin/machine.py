@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from ...driver import Ending
 from ...heat import HeatWatch
 from ...limits import HeatRules, Limits, LineCheck
+from ...limits import dialect_of as safety_dialect_of
 from .course import Course, End, Manners, Phase, heaters_off
-from .dialects import MARLIN, Dialect, dialect_of
+from .dialects import MARLIN, Dialect, dialect_of, firmware_of
 from .facts import Facts
 from .flow import Acked, Event, Lost, Noisy, Said, Timing
 from .halting import Halt, Halting
@@ -354,9 +355,15 @@ class Machine:
             raise NotNow(why)
         number = self.memory.print_number + 1
         self.memory = replace(self.memory, print_number=number, last=LastPrint(name, number))
-        self.course = Course(name, size, read, LineCheck(self.rules.limits), self._manners, now)
+        self.course = Course(name, size, read, self._line_check(), self._manners, now)
         self.facts.percent, self.message = None, ""
         self._pump(now)
+
+    def _line_check(self) -> LineCheck:
+        """As the agent has checked the whole file."""
+        configured = self.rules.dialect.name if self.rules.dialect else ""
+        firmware = firmware_of(self.facts.fields, configured)
+        return LineCheck(self.rules.limits, safety_dialect_of("marlin", firmware))
 
     def abandon_start(self, why: str, now: float) -> None:
         """Before a byte of the file has gone: it never was. Otherwise nothing happens."""
