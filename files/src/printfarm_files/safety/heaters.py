@@ -19,7 +19,10 @@ _HEATERS = {
 }
 # Target, target that is also waited for while it cools or a standby's, and the upper end of Marlin's automatic temperature.
 _TARGETS = "SRB"
-_EXPONENT = re.compile(rf"[{_TARGETS}]{NUMBER}E", re.A)
+# RepRapFirmware takes a list, one for each heater of the tool: S200:210.
+_LIST = re.compile(rf"[{_TARGETS}]([-+.\d:]+)", re.A)
+_NUMBER = re.compile(NUMBER, re.A)
+_EXPONENT = re.compile(rf"[{_TARGETS}][-+.\d:]+E", re.A)
 _ENDS = frozenset({"M0", "M1", "M2"})
 
 
@@ -46,7 +49,7 @@ class Heaters:
             return ""
         if _EXPONENT.search(command.text):
             return f"{name} asks a temperature with an exponent; write it plainly"
-        targets = [command.words[letter] for letter in _TARGETS if letter in command.words]
+        targets = [float(number) for found in _LIST.findall(command.text) for number in _NUMBER.findall(found)]
         if not targets:
             return ""
         self.highest[what] = max(self.highest.get(what, 0.0), *targets)
