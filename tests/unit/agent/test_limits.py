@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from printfarm_agent.limits import FORBIDDEN, LONGEST_LINE, Limits, LineCheck, check_file
+from printfarm_agent.limits import FORBIDDEN, LONGEST_LINE, Dialect, Limits, LineCheck, check_file
 
 LIMITS = Limits(hotend_celsius=260.0, bed_celsius=100.0, volume_mm=(220.0, 220.0, 250.0), feed_mm_per_minute=18_000.0)
 GOOD = (
@@ -20,9 +20,9 @@ def verdict(tmp_path: Path, content: bytes, limits: Limits = LIMITS) -> str:
     return check_file(path, limits)
 
 
-def why(*lines: bytes, limits: Limits = LIMITS) -> str:
+def why(*lines: bytes, limits: Limits = LIMITS, dialect: Dialect = Dialect.ANY) -> str:
     """What is said of the last of the lines; those before it are good."""
-    check = LineCheck(limits)
+    check = LineCheck(limits, dialect)
     for line in lines[:-1]:
         assert check.line(line) == "", line
     return check.line(lines[-1])
@@ -81,6 +81,12 @@ def test_56_57_58_59_what_the_catalogue_names_is_refused_by_its_name(tmp_path: P
         pytest.param(b"M104 S999 T1", "999", id="55 with a tool behind"),
         pytest.param(b"M568 P0 S999 R0", "999", id="55 RepRapFirmware's tool"),
         pytest.param(b"G10 P0 S200 R999", "999", id="55 a standby temperature"),
+        pytest.param(b"G10 P0 S200:999", "999", id="55 a second heater of the tool"),
+        pytest.param(b"M568 P0 S200 : 210 : 999 R150", "999", id="55 a third heater"),
+        pytest.param(b"M568 P0 S200 R150:999", "999", id="55 a second heater's standby"),
+        pytest.param(b"M140 S60:130", "130", id="55 a second bed"),
+        pytest.param(b"M104 S999 S200", "999", id="55 said twice"),
+        pytest.param(b"M104 S200:1e3", "exponent", id="55 an exponent in a list"),
         pytest.param(b"M104 S1e3", "exponent", id="55 an exponent"),
         pytest.param(b"M104 S{400 + 200}", "expression", id="55 an expression"),
         pytest.param(b"M104.0 S999", "999", id="55 a decimal"),
@@ -188,6 +194,56 @@ def test_58_moves_are_followed() -> None:
     assert "X 410 mm" in why(*home, b"G91", *[b"G1 X50"] * 4, b"G1 X200")
     # After homing only the printer knows where it stands.
     assert why(b"G28", b"G91", b"G1 Z-40", b"G90", b"G1 Z1") == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "word"),
+    [
+        (b"G28|G91|G1 X5000 Y-900 Z-80 E5", "X moved by 5000 mm lies outside"),
+        (b"G28|G91|G1 Y-300", "Y moved by -300 mm"),
+        (b"G28|G91|G1 X150|G1 X150", "X moved by 150 mm"),
+        (b"G20|G91|G1 X20", "X moved by 508 mm"),
+        (b"G1 X10|T1|G91|G1 X-900", "X moved by -900 mm"),
+        # As slicers and their users write it.
+        (b"G28|G91|G1 Z5|G1 X-10 Y-10|G1 Z-5|G90|G1 X10", ""),
+        (b"G91|G1 Z10|G28|G91|G1 Z200|G1 Z-200|G90", ""),
+        (b"G28|G91|G1 X200|G1 X-200|G28|G1 X200", ""),
+        (b"G1 X10|SOME_MACRO|G91|G1 X200|G1 Y-200|G90", ""),
+    ],
+)
+def test_58_a_relative_move_that_ends_outside_wherever_it_began(lines: bytes, word: str) -> None:
+    said = why(*lines.split(b"|"))
+    assert said.startswith(word) if word else said == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "dialect", "word"),
+    [
+        (b"M120|G91|M121|G1 X5000", Dialect.REPRAP, "X 5000 mm"),
+        (b"G1 X10|M120|G91|G1 X100|M121|G1 X200", Dialect.REPRAP, ""),
+        (b"G20|M120|G21|M121|G1 X10", Dialect.REPRAP, "X 254 mm"),
+        (b"G91|M121|G1 X5|G90|G1 X5", Dialect.REPRAP, ""),
+        (b"M120|" * 100 + b"M120", Dialect.REPRAP, "M120 puts more than 100"),
+        (b"SAVE_GCODE_STATE NAME=a|G91|RESTORE_GCODE_STATE NAME=a|G1 X5000", Dialect.KLIPPER, "X 5000 mm"),
+        (b"SAVE_GCODE_STATE|G91|G1 Z1|RESTORE_GCODE_STATE|G1 X5000", Dialect.ANY, "X 5000 mm"),
+        (
+            b"G1 X10 Y10 Z5|SAVE_GCODE_STATE NAME=a|G91|G1 Z5|RESTORE_GCODE_STATE MOVE=1 NAME=a MOVE_SPEED=5|G1 X200",
+            Dialect.KLIPPER,
+            "",
+        ),
+        (b"G1 X100|SAVE_GCODE_STATE NAME=a|G92 X0|RESTORE_GCODE_STATE NAME=a|G1 X300", Dialect.KLIPPER, "X 300 mm"),
+        (b"G1 X100|SAVE_GCODE_STATE NAME=a|G92 X0|RESTORE_GCODE_STATE NAME=b|G1 X300", Dialect.KLIPPER, "X 400 mm"),
+        (b"G1 X9 F18000|M220 S100|SAVE_GCODE_STATE NAME=a|M220 S50|G1 F36000|RESTORE_GCODE_STATE NAME=a",
+         Dialect.KLIPPER, "feed rate 36000"),
+        (b"".join(b"SAVE_GCODE_STATE NAME=A%d|" % i for i in range(100)) + b"SAVE_GCODE_STATE", Dialect.KLIPPER,
+         "SAVE_GCODE_STATE puts more than 100"),
+        # Marlin does nothing at these.
+        (b"G1 X100|SAVE_GCODE_STATE|G91|RESTORE_GCODE_STATE|G1 X150", Dialect.MARLIN, ""),
+    ],
+)  # fmt: skip
+def test_58_states_are_put_aside_and_taken_back(lines: bytes, dialect: Dialect, word: str) -> None:
+    said = why(*lines.split(b"|"), dialect=dialect)
+    assert said.startswith(word) if word else said == ""
 
 
 def test_58_inches() -> None:

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from printfarm_files.safety import LONGEST_LINE, Dialect, Finding, Limits, Severity, check_file, check_gcode, lines_of
+from printfarm_files.safety import (
+    LONGEST_LINE,
+    Dialect,
+    Finding,
+    Limits,
+    Severity,
+    check_file,
+    check_gcode,
+    dialect_of,
+    lines_of,
+)
 from printfarm_files.text import pieces_of
 from tests.support.print_files import bgcode, bgcode_block, meatpacked, zipped
 
@@ -76,6 +86,25 @@ def test_what_needs_a_persons_word(line: str, dialect: Dialect, command: str, ru
     assert within(line, dialect) == [(4, command, rule, "needs_override")]
 
 
+@pytest.mark.parametrize(
+    ("driver", "firmware", "dialect"),
+    [
+        ("marlin", "", Dialect.MARLIN),
+        ("marlin", "Marlin 2.1.2", Dialect.MARLIN),
+        ("marlin", "Repetier_1.0.4", Dialect.MARLIN),
+        ("marlin", "Prusa-Firmware 3.14.1 based on Marlin", Dialect.PRUSA),
+        ("marlin", "RepRapFirmware for Duet 2", Dialect.REPRAP),
+        ("simplyprint", "Klipper v0.12", Dialect.KLIPPER),
+        ("simplyprint", "", Dialect.ANY),
+        ("octoprint", "OctoPrint 1.11.0 (Klipper)", Dialect.ANY),
+        ("moonraker", "Marlin", Dialect.KLIPPER),
+        ("virtual", "", Dialect.ANY),
+    ],
+)
+def test_the_firmware_behind_a_driver(driver: str, firmware: str, dialect: Dialect) -> None:
+    assert dialect_of(driver, firmware) is dialect
+
+
 def test_macros_that_the_printer_is_known_to_have_are_allowed() -> None:
     lines = [*SOUND[:3], "my_own_macro A=1", *SOUND[3:]]
     assert found(lines, Dialect.KLIPPER, allowed=["MY_OWN_MACRO"]) == []
@@ -134,6 +163,38 @@ def test_what_stock_profiles_of_a_firmware_do(line: str, dialect: Dialect, refus
 )
 def test_64_the_end_of_a_file(lines: list[str], rule: str, severity: Severity) -> None:
     assert [(f.rule, f.severity) for f in found(lines)] == [(rule, severity)]
+
+
+DRAWS = ["G1 X20 Y20 E2", "G1 X30 Y20 E4"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        (["M104 S30", *DRAWS], 6),
+        (["M104 S210", "M104 S149", *DRAWS], 7),
+        (["M568 P0 S30 R0", "T0", "G10 P0 S40", *DRAWS], 8),
+        (["M83", "M104 S30", *DRAWS], 6),
+        (["M83", "M104 S30", "G1 E-2", "G1 E2", "G1 X20 E1"], 8),
+        # What is left of the heat ends code as slicers write it, but no print.
+        (["M104 S210", "M104 S0", "G91", "G1 X1 E5", "G1 E-9 Z1", "G90"], None),
+        (["M104 S210", "M104 S0", "M83", *["G1 X20 E3", "G1 X10 E3"] * 5], 13),
+        (["M104 S210", "M104 S0", "M82", "G1 X1 E100", "G1 X2 E99", "G1 X3 E110", "G1 X4 E130"], 10),
+        # Pulled back for a wipe, and primed at last.
+        (["M104 S100", "G92 E0", "G1 X20 E-2 F2400", "G1 E0", "M109 S210", *DRAWS], None),
+        # Another tool is not this one; a macro may heat; nobody knows what a tool change does.
+        (["M104 S210", "M104 T1 S0", *DRAWS], None),
+        (["M104 S0", "PRINT_START EXTRUDER=210", *DRAWS], None),
+        (["M104 S210", "M104 S0", "M98 P0", "M83", *["G1 X20 E30"] * 3], None),
+        (["M104 S30", "T1", *DRAWS], None),
+        (["M104 S0", *DRAWS, "G1 X50 E90"], None),
+        (["M104 S150", *DRAWS], None),
+    ],
+)
+def test_58_a_nozzle_that_the_file_keeps_cold_extrudes_nothing(lines: list[str], refused: int | None) -> None:
+    end = ["M104 S0", "M84"]
+    told = [f for f in found([*SOUND[:1], "G1 X10 Y10 Z0.2", "M107", *lines, *end]) if f.severity is Severity.REFUSE]
+    assert [(f.line, f.rule) for f in told[:1]] == ([] if refused is None else [(refused, "temperature")])
 
 
 def test_all_refusals_are_told_and_a_repeated_question_once() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import Refused
 from ..text import pieces_of
+from .cold import ColdExtrusion
 from .dialects import Dialect
 from .findings import Finding, Severity
 from .forbidden import is_host_directive, why_forbidden
@@ -117,9 +118,10 @@ class GcodeCheck:
     questions: Questions = field(default_factory=Questions)
     motion: Motion = field(init=False)
     heaters: Heaters = field(init=False)
+    cold: ColdExtrusion = field(default_factory=ColdExtrusion)
 
     def __post_init__(self) -> None:
-        self.motion = Motion(self.limits, self.dialect.margin_mm, self.measures)
+        self.motion = Motion(self.limits, self.dialect, self.measures)
         self.heaters = Heaters(self.limits)
 
     def line(self, raw: bytes) -> Finding | None:
@@ -130,9 +132,12 @@ class GcodeCheck:
         if found := _PLAIN.fullmatch(raw):
             if found.lastindex is None:
                 return None
-            first, x, y, z, extrusion, _, last = found.groups()
-            why = self.motion.plain((x, y, z), extrusion is not None, last or first)
-            return self._refused(raw[:2].decode(), _rule(why, "place"), why) if why else None
+            first, x, y, z, extrusion, e, last = found.groups()
+            if why := self.motion.plain((x, y, z), extrusion is not None, last or first):
+                return self._refused(raw[:2].decode(), _rule(why, "place"), why)
+            if self.cold.is_cold and extrusion and (why := self.cold.draw(float(e), bool(x or y))):
+                return self._refused(raw[:2].decode(), "temperature", why)
+            return None
         if self.count == 1:
             raw = raw.removeprefix(_BYTE_ORDER_MARK)
         # Firmware takes a carriage return for the end of a line, wherever it stands.
@@ -191,7 +196,7 @@ class GcodeCheck:
             if name == "G53":
                 machine = True
                 continue
-            if why := self.heaters.take(command):
+            if why := self.heaters.take(command) or self.cold.take(command):
                 yield self._refused(name, "temperature", why)
             if why := self.motion.take(command, machine=machine):
                 yield self._refused(name, _rule(why, "place"), why)

@@ -1,10 +1,13 @@
 """Where a print file moves to, followed as firmware does: units, relative moves, shifted coordinates, arcs."""
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import arcs
-from .limits import MARGIN_BELOW_MM, MARGIN_MM, Limits
+from .dialects import Dialect
+from .limits import MARGIN_BELOW_MM, Limits
 from .words import Command
 
 _AXES = "XYZ"
@@ -19,15 +22,19 @@ _HIDE_PLACES = {
     "M579": "scales",
     **{f"G{number:g}": "chooses" for number in (54, 55, 56, 57, 58, 59, 59.1, 59.2, 59.3)},
 }
+_STATE_NAME = re.compile(r"NAME=(.*?)(?:MOVE(?:_SPEED)?=|$)")
+# What a file may put aside at most: the check's own memory has an end.
+_MOST_STATES = 100
 _STAND_STILL = frozenset({"G4", "G10", "G11", "G21", "G20", "G90", "G91", "G92", "G93", "G94", "G60", "G64"})
 
 
 @dataclass(slots=True)
 class Motion:
-    """``place``: where the nozzle is, in the machine's millimetres; None where that is not known."""
+    """``place``: where the nozzle is, in the machine's millimetres; None where that is not known, but for the room that it must
+    be in: a relative move shifts the room."""
 
     limits: Limits
-    margin_mm: float = MARGIN_MM
+    dialect: Dialect = Dialect.ANY
     # Keeps how far the moves reach, where no volume says how far they may.
     measures: bool = False
     place: list[float | None] = field(default_factory=lambda: [None, None, None])
@@ -46,13 +53,17 @@ class Motion:
     # Coordinates were shifted or turned so that nobody can tell where moves go.
     is_lost: bool = False
     _ranges: list[tuple[float, float]] = field(default_factory=list)
+    _rooms: list[tuple[float, float]] = field(default_factory=list)
+    _stack: list[tuple[bool, float, str, float]] = field(default_factory=list)
+    _states: dict[str, tuple[bool, list[float], float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.measures:
             self._ranges = [(-math.inf, math.inf)] * 3
         if volume := self.limits.volume_mm:
             ends = zip(self.limits.origin_mm, volume, self._below(), strict=True)
-            self._ranges = [(low - below, low + side + self.margin_mm) for low, side, below in ends]
+            self._ranges = [(low - below, low + side + self.dialect.margin_mm) for low, side, below in ends]
+        self._rooms = list(self._ranges)
 
     @property
     def measures_nothing(self) -> bool:
@@ -60,7 +71,7 @@ class Motion:
         return max(self.high) == -math.inf
 
     def _below(self) -> tuple[float, float, float]:
-        return self.margin_mm, self.margin_mm, MARGIN_BELOW_MM
+        return self.dialect.margin_mm, self.dialect.margin_mm, MARGIN_BELOW_MM
 
     def take(self, command: Command, *, machine: bool = False) -> str:
         """Why the command is refused; empty if it is not. ``machine``: G53 stands before it."""
@@ -85,9 +96,13 @@ class Motion:
             return self._too_fast(self.feed)
         elif name == "G28":
             self._home(words)
+        elif name in ("M120", "M121") and self.dialect is Dialect.REPRAP:
+            return self._push() if name == "M120" else self._pop()
+        elif name in ("SAVE_GCODE_STATE", "RESTORE_GCODE_STATE") and self.dialect in (Dialect.KLIPPER, Dialect.ANY):
+            return self._save(command) if name[0] == "S" else self._restore(command)
         elif command.is_extended or (name[0] in "GT" and name not in _STAND_STILL):
             # Probing, parking, tool changes, macros: the next plain move tells where it goes.
-            self.place = [None, None, None]
+            self._forget(range(3))
         return ""
 
     def plain(self, places: tuple[str | bytes | None, ...], extrusion: bool, feed: bytes | None) -> str:
@@ -134,12 +149,25 @@ class Motion:
         if self.relative:
             place = self.place[axis]
             if place is None:
-                return ""
+                return self._shift_room(axis, target)
             target += place
         elif not machine:
             target += self.shift[axis]
         self.place[axis] = target
         return self._outside(axis, target)
+
+    def _shift_room(self, axis: int, by: float) -> str:
+        """Wherever the move began, it ends in the volume, or it is refused."""
+        (low, high), room = self._ranges[axis], self._rooms[axis]
+        self._rooms[axis] = max(low, room[0] + by), min(high, room[1] + by)
+        if self._rooms[axis][0] <= self._rooms[axis][1]:
+            return ""
+        self._rooms[axis] = (low, high)
+        return f"{_AXES[axis]} moved by {by:.6g} mm lies outside of the build volume ({self._volume(axis)}), wherever it began"
+
+    def _volume(self, axis: int) -> str:
+        low, high = self._ranges[axis]
+        return f"{low + self._below()[axis]:g} to {high - self.dialect.margin_mm:g} mm"
 
     def _outside(self, axis: int, target: float) -> str:
         low, high = self._ranges[axis]
@@ -148,8 +176,7 @@ class Motion:
             self.high[axis] = max(self.high[axis], target)
         if low <= target <= high:
             return ""
-        volume = f"{low + self._below()[axis]:g} to {high - self.margin_mm:g} mm"
-        return f"{_AXES[axis]} {target:.6g} mm lies outside of the build volume ({volume})"
+        return f"{_AXES[axis]} {target:.6g} mm lies outside of the build volume ({self._volume(axis)})"
 
     def _arc(self, command: Command, start: list[float | None]) -> str:
         (a, b), letters = _PLANES[self.plane]
@@ -196,6 +223,46 @@ class Motion:
 
     def _home(self, words: dict[str, float]) -> None:
         named = [axis for axis, letter in enumerate(_AXES) if letter in words]
+        self._forget(named or range(3))
         for axis in named or range(3):
-            self.place[axis] = None
             self.shift[axis] = 0.0
+
+    def _forget(self, axes: Iterable[int]) -> None:
+        for axis in axes:
+            self.place[axis] = None
+        self._rooms = [
+            room if place is not None else self._ranges[axis]
+            for axis, (room, place) in enumerate(zip(self._rooms, self.place, strict=False))
+        ]
+
+    def _push(self) -> str:
+        if len(self._stack) >= _MOST_STATES:
+            return f"M120 puts more than {_MOST_STATES} states aside"
+        self._stack.append((self.relative, self.unit_mm, self.plane, self.feed))
+        return ""
+
+    def _pop(self) -> str:
+        if self._stack:
+            self.relative, self.unit_mm, self.plane, self.feed = self._stack.pop()
+        return ""
+
+    def _save(self, command: Command) -> str:
+        name = _state_name(command)
+        if name not in self._states and len(self._states) >= _MOST_STATES:
+            return f"SAVE_GCODE_STATE puts more than {_MOST_STATES} states aside"
+        self._states[name] = self.relative, list(self.shift), self.speed
+        return ""
+
+    def _restore(self, command: Command) -> str:
+        if "MOVE=1" in command.text:
+            self._forget(range(3))
+        if (state := self._states.get(_state_name(command))) is None:
+            return ""
+        self.relative, self.shift, self.speed = state[0], list(state[1]), state[2]
+        return self._too_fast(self.feed)
+
+
+def _state_name(command: Command) -> str:
+    """Of Klipper's states. Spaces are gone from the text, so a name ends where another of its words begins."""
+    found = _STATE_NAME.search(command.text)
+    return found[1] if found else "DEFAULT"
