@@ -1,14 +1,25 @@
 """The moonraker driver and the traps of a real Klipper; the rest is in tests/conformance."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from printfarm_agent.driver import Driver, Ending, Observation, ObservedState, OutcomeUnknown, Refused
+from printfarm_agent.driver import (
+    Driver,
+    Ending,
+    NothingToStop,
+    Observation,
+    ObservedState,
+    OutcomeUnknown,
+    Refused,
+)
+from printfarm_agent.drivers.moonraker.absence import PROOF_SECONDS
 from tests.conformance.rigs.moonraker import MoonrakerRig
 from tests.conformance.steps import AT_WORK, Bench, until
+from tests.support.http_front import Instead
 from tests.support.klipper import KlipperServer
 
 
@@ -146,6 +157,57 @@ async def test_an_emergency_stop_that_is_denied_is_no_stop(rig: MoonrakerRig) ->
         with pytest.raises(OutcomeUnknown):
             await driver.emergency_stop()
     assert not await rig.is_stopped()
+
+
+def says_503(why: str) -> Instead:
+    """Moonraker's word for a Klipper that it has no connection to."""
+    return Instead(503, json.dumps({"error": {"code": 503, "message": why, "traceback": ""}}).encode())
+
+
+async def test_a_stop_while_moonraker_has_lost_klipper_goes_out_once_it_can(
+    klipper_server: KlipperServer, rig: MoonrakerRig, bench: Bench
+) -> None:
+    """Klipper prints on meanwhile: one answer proves nothing."""
+    await bench.begin(30.0)
+    rig.front.way.instead = (lambda _method, path: "emergency_stop" in path, says_503("Klippy Host not connected"))
+    for _ in range(2):
+        with pytest.raises(Refused, match="not connected to Klipper"):
+            await bench.driver.emergency_stop()
+    assert (await bench.driver.observe()).state in AT_WORK
+    rig.front.heal()
+    await bench.driver.emergency_stop()
+    await asyncio.to_thread(klipper_server.until, lambda: klipper_server.state() == "shutdown")
+
+
+async def test_a_klipper_that_stays_away_has_nothing_to_stop(klipper_server: KlipperServer, driver: Driver) -> None:
+    klipper_server.kill("klippy")
+    await until(driver, lambda seen: seen.state is ObservedState.OFFLINE)
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await driver.emergency_stop()
+            except Refused:
+                await asyncio.sleep(0.5)
+            except NothingToStop:
+                break
+    assert asyncio.get_running_loop().time() - began >= PROOF_SECONDS
+    await asyncio.to_thread(klipper_server.start_part, "klippy")
+
+
+@pytest.mark.parametrize(
+    ("why", "certain"),
+    [("Klippy Host not connected", True), ("Klippy Disconnected", False), ("Klippy Write Request Error", False)],
+)
+async def test_a_start_that_klipper_may_have_heard_is_no_certain_no(
+    rig: MoonrakerRig, bench: Bench, why: str, certain: bool
+) -> None:
+    """Moonraker's words when Klipper goes while the start is on its way."""
+    path = await bench.bring(bench.rig.gcode(1.0))
+    rig.front.way.instead = (lambda _method, path: path == "/printer/print/start", says_503(why))
+    with pytest.raises(Refused if certain else OutcomeUnknown) as raised:
+        await bench.driver.start(path, bench.name)
+    assert isinstance(raised.value, Refused) is certain
 
 
 async def test_moves_by_hand_are_no_idle(klipper_server: KlipperServer, driver: Driver) -> None:

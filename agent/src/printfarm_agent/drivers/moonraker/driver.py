@@ -17,6 +17,7 @@ from ...driver import (
     Capabilities,
     ConnectionLost,
     Driver,
+    DriverError,
     Handle,
     MachineIdentity,
     NothingToStop,
@@ -32,6 +33,7 @@ from ...secret import Secret
 from ..form import content_type, form
 from ..http_peer import Answer, HttpPeer, Upload, upload_seconds
 from . import protocol
+from .absence import Absence
 from .queued import Queued
 
 _SLOWEST_BYTES_PER_SECOND = 100_000.0
@@ -49,7 +51,7 @@ _NUMBER_SECONDS = 2.0
 _LOOK_SECONDS = 0.2
 _HISTORY = "/server/history/list?limit=20&order=desc"
 _NEWEST = "/server/history/list?limit=1&order=desc"
-_REFUSALS = frozenset({400, 401, 403, 404, 413, 422, 503})
+_REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
 
 
 class MoonrakerDriver:
@@ -72,6 +74,7 @@ class MoonrakerDriver:
         self._estimates: tuple[str, protocol.Estimate] = ("", protocol.Estimate())
         # At the last look our print was under way, and not paused.
         self._was_printing = False
+        self._absence = Absence()
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
         server = protocol.result((await self._look("/server/info")).json())
@@ -221,9 +224,16 @@ class MoonrakerDriver:
 
     async def emergency_stop(self) -> None:
         # Not M112, which Moonraker would queue behind whatever runs.
-        answer = await self._ask("POST", "/printer/emergency_stop", peer=self._emergency)
+        try:
+            answer = await self._ask("POST", "/printer/emergency_stop", peer=self._emergency)
+        except DriverError:
+            self._absence.ends()
+            raise
         if answer.status == 503:
-            raise NothingToStop("Klipper is not connected: its board stops by itself")
+            if self._absence.lasts(asyncio.get_running_loop().time()):
+                raise NothingToStop("Klipper has been gone for a while: its board has stopped by itself")
+            raise Refused("Moonraker is not connected to Klipper, so that nothing can reach it now")
+        self._absence.ends()
         if answer.status != 200:
             raise OutcomeUnknown(f"Moonraker answered {answer.status} to the emergency stop")
 
@@ -243,6 +253,7 @@ class MoonrakerDriver:
                 raise _NoKlipper("Moonraker answers, and Klipper is not connected")
             self._names = protocol.names(protocol.result(_read(answer).json()))
         seen = await self._query(self._names)
+        self._absence.ends()
         if protocol.printing(seen) and self._ready_at is None:
             self._ready_at = asyncio.get_running_loop().time()
         elif not protocol.printing(seen):
@@ -354,7 +365,7 @@ def _must(answer: Answer, wanted: int) -> None:
     """A command was taken. Raises Refused for a no, OutcomeUnknown for what is neither."""
     if answer.status == wanted:
         return
-    if answer.status in _REFUSALS:
+    if answer.status in _REFUSALS or (answer.status == 503 and protocol.was_not_sent(_reason(answer))):
         raise Refused(f"Moonraker says no ({answer.status}): {_reason(answer)}")
     raise OutcomeUnknown(f"Moonraker answered {answer.status}")
 

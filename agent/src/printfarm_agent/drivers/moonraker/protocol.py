@@ -72,6 +72,12 @@ def error_text(reply: object) -> str:
     return text(table(error).get("message")) or text(error) or "without a reason"
 
 
+def was_not_sent(why: str) -> bool:
+    """By the words of a 503: Klipper certainly never heard of it. The others come also once it was on its way, or done:
+    "Klippy Disconnected" to all that wait for an answer, "Klippy Write Request Error"."""
+    return why == "Klippy Host not connected"
+
+
 def names(reply: Json) -> tuple[str, ...]:
     """Of ``/printer/objects/list``: the heaters and filament sensors, and what every look asks for where it exists."""
     given = reply.get("objects")
