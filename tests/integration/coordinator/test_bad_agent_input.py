@@ -201,6 +201,31 @@ async def test_68_hello_comes_once(plane: Plane) -> None:
     assert (await talk.ended_with()).code is Code.HELLO_REPEATED
 
 
+async def test_67_telemetry_and_frames_under_a_superseded_certificate_change_nothing(plane: Plane) -> None:
+    old = await plane.enrolled()
+    frames = [pb.UploadFramesRequest(printer_id="p1", camera="c", jpeg=SMALL_JPEG)]
+    sample = telemetry_pb2.TelemetrySample(printer_id="p1", message="old")
+    turns = Turns()
+    await greeted(old)
+    # Begun while its certificate was good, and gone on with under the next one's session.
+    early = old.stub.UploadFrames(turns.each(frames * 2))
+    turns.next.release()
+    assert (await early.read()).refused == ""
+    new = await plane.renewed(old)
+    talk = await greeted(new)
+    turns.next.release()
+    assert await code_of(early.read()) is Code.STALE_CONNECTION
+    # Begun anew.
+    assert await code_of(old.stub.UploadFrames(many(frames)).read()) is Code.CERTIFICATE_SUPERSEDED
+    assert await code_of(send_samples(old, [sample])) is Code.CERTIFICATE_SUPERSEDED
+    assert plane.farm.latest.get("p1") is None
+    # Whose session it is goes on.
+    await send_samples(new, [sample])
+    assert plane.farm.latest.get("p1") is not None
+    assert (await new.stub.UploadFrames(many(frames)).read()).refused == ""
+    await talk.is_served()
+
+
 async def test_68_other_channels_wait_for_hello(plane: Plane) -> None:
     host = await plane.enrolled()
     assert await code_of(send_samples(host, [telemetry_pb2.TelemetrySample(printer_id="p1")])) is Code.STALE_CONNECTION
@@ -467,6 +492,18 @@ async def test_73_cameras_have_a_limit(plane: Plane) -> None:
 async def many(messages: list[Any]) -> AsyncIterator[Any]:
     for message in messages:
         yield message
+
+
+class Turns:
+    """Sends a message whenever it is let."""
+
+    def __init__(self) -> None:
+        self.next = asyncio.Semaphore(0)
+
+    async def each(self, messages: list[Any]) -> AsyncIterator[Any]:
+        for message in messages:
+            await self.next.acquire()
+            yield message
 
 
 async def send_samples(host: Host, samples: list[telemetry_pb2.TelemetrySample], dropped: int = 0) -> None:

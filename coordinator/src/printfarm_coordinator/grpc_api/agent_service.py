@@ -144,6 +144,7 @@ class AgentServicer(rpc.AgentServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamTelemetryRequest], context: Context
     ) -> pb.StreamTelemetryResponse:
         identity = peer()
+        await self._trusted(identity)
         latest = self._farm.latest
         async for batch in request_iterator:
             session = self._session_of(identity)
@@ -163,6 +164,7 @@ class AgentServicer(rpc.AgentServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadFramesRequest], context: Context
     ) -> AsyncIterator[pb.UploadFramesResponse]:
         identity = peer()
+        await self._trusted(identity)
         async for said in request_iterator:
             session = self._session_of(identity)
             if said.printer_id not in session.printer_ids:
@@ -173,9 +175,14 @@ class AgentServicer(rpc.AgentServiceServicer):
             yield pb.UploadFramesResponse(printer_id=said.printer_id, camera=said.camera, refused=refused)
 
     def _session_of(self, identity: Identity) -> AgentSession:
+        """Of the same certificate: whether that may still be used, the sweep looks for all streams in the session's place."""
         session = self._farm.hints.session(identity.name)
         if not isinstance(session, AgentSession):
             raise FarmError(Code.STALE_CONNECTION, "say Hello on the control stream first")
+        if session.identity.serial != identity.serial:
+            raise FarmError(
+                Code.STALE_CONNECTION, "the agent's session is under another certificate: say Hello with this one"
+            )
         return session
 
     async def DownloadArtifact(
