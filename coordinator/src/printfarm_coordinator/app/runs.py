@@ -53,7 +53,9 @@ async def pause_run(farm: Farm, caller: Caller, run_id: str, reason: str, *, pau
 async def give_verdict(
     farm: Farm, caller: Caller, run_id: str, good_parts: int, reason: str, *, clear_bed: bool
 ) -> Run:
-    """Good parts of those on the plate; and, unless told not to, the word that the plate is clear."""
+    """Good parts of those on the plate; and, unless told not to, the word that the plate is clear.
+
+    A repetition says nothing of the plate: another thing may lie there since (I11)."""
     wish = Wish(caller.name, reason)
     token = farm.ids.new()
 
@@ -64,7 +66,8 @@ async def give_verdict(
         await tx.save_slice(held, wishes.give_verdict(held, wish, good_parts, tx.now))
         printer = await tx.lock_printer(held.run.printer_id)
         on_plate = printer is not None and printer.bed.run_id == run_id and printer.bed.state is not BedState.CLEAR
-        if clear_bed and printer and on_plate and printer.active_run_id is None:
+        is_new = held.run.verdict is None
+        if clear_bed and is_new and printer and on_plate and printer.active_run_id is None:
             change = gates.clear_bed(printer, wish, tx.now, token, run_id)
             await tx.save_printer(printer, change.printer)
             await tx.append_events(change.events)

@@ -19,13 +19,15 @@ class PrinterChange:
 
 
 def clear_bed(printer: Printer, wish: Wish, now: int, new_token: str, run_id: str | None = None) -> PrinterChange:
-    """The part is off the plate. ``run_id``, if given, must be the run on it. Unchanged if it is clear already."""
+    """The part is off the plate. ``run_id``, if given, must be the run on it: what is of unknown origin is cleared without.
+    Unchanged if it is clear already."""
     if printer.active_run_id is not None:
         raise IllegalState(f"run {printer.active_run_id} is active on it")
     if printer.bed.state is BedState.CLEAR:
         return PrinterChange(printer)
-    if run_id and printer.bed.run_id not in (None, run_id):
-        raise IllegalState(f"the part on the plate is of run {printer.bed.run_id}")
+    if run_id and printer.bed.run_id != run_id:
+        lies_there = f"is of run {printer.bed.run_id}" if printer.bed.run_id else "may be another's; look, and name no run"
+        raise IllegalState(f"the part on the plate {lies_there}")
     bed = Bed(BedState.CLEAR, new_token, printer.bed.run_id, wish.actor, now)
     return _said(replace(printer, bed=bed, updated_at=now), "bed_cleared", wish, run_id=printer.bed.run_id)
 

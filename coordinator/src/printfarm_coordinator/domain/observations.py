@@ -20,7 +20,8 @@ def observed(
         events.append(printer_event(after, "abilities_changed", agent))
     doubt = _doubt(printer, state, plate)
     if doubt:
-        after = replace(after, bed=Bed(BedState.UNKNOWN, None, printer.bed.run_id, agent, now))
+        # Of no run: a word on the one that lay there before is none on what lies there now.
+        after = replace(after, bed=Bed(BedState.UNKNOWN, None, None, agent, now))
         events.append(printer_event(after, "bed_doubted", agent, reason=doubt))
     if after == printer:
         return PrinterChange(printer)

@@ -111,7 +111,7 @@ export function makeCards(farm) {
       if (p.bed.state !== "clear" && !p.active_run_id && !named.has(p.printer_id)) {
         cards.push(el("article", { class: "card attention" }, el("h3", {}, `Clear the bed of ${p.name}`),
           el("p", {}, p.bed.state === "unknown" ? "Nobody has said whether its plate is empty. Nothing starts on it until then." : "Something lies on its plate. Nothing starts on it until then."),
-          el("div", { class: "buttons" }, button("Bed is clear", p.name, () => farm.act(base + "/bed/clear", {}, `Is the plate of ${p.name} empty?`), "main"))));
+          el("div", { class: "buttons" }, button("Bed is clear", p.name, () => farm.act(base + "/bed/clear", p.bed.run_id ? { run_id: p.bed.run_id } : {}, `Is the plate of ${p.name} empty?`), "main"))));
       }
       if (p.active_run_id && p.state === "paused") {
         cards.push(el("article", { class: "card attention" }, el("h3", {}, `${p.name} is paused`), el("p", {}, p.latest?.message || "It goes on when somebody resumes it."),

@@ -45,8 +45,11 @@ def test_a_clear_bed_keeps_its_token() -> None:
     assert clear_bed(a_printer(), ANA, NOW, "new", "r1") == PrinterChange(a_printer())
 
 
-def test_a_bed_that_holds_a_part_of_unknown_origin_is_cleared_for_any_run() -> None:
-    assert clear_bed(a_printer(bed=Bed()), ANA, NOW, "new", "r1").printer.bed.token == "new"
+def test_a_part_of_unknown_origin_is_no_runs() -> None:
+    """Whoever says that a run's part is off has not seen that something else was printed there since."""
+    with pytest.raises(IllegalState, match="name no run"):
+        clear_bed(a_printer(bed=Bed()), ANA, NOW, "new", "r1")
+    assert clear_bed(a_printer(bed=Bed()), ANA, NOW, "new").printer.bed.token == "new"
 
 
 @pytest.mark.parametrize("changes", [{"active_run_id": "r2"}, {"bed": replace(OCCUPIED, run_id="r2")}])
@@ -111,6 +114,9 @@ def test_a_stop_that_was_done_before_or_never_asked_for_changes_nothing(generati
         (CLEAR, PrinterState.ERROR, None, False),
         (CLEAR, PrinterState.IDLE, BedState.OCCUPIED, True),
         (CLEAR, PrinterState.BUSY_EXTERNAL, None, True),
+        # The run whose part was taken off is not what lies there.
+        (replace(CLEAR, run_id="r1"), PrinterState.BUSY_EXTERNAL, None, True),
+        (replace(CLEAR, run_id="r1"), PrinterState.IDLE, BedState.OCCUPIED, True),
         # A sensor that sees nothing clears no bed: only a person does.
         (OCCUPIED, PrinterState.IDLE, BedState.CLEAR, False),
         (OCCUPIED, PrinterState.BUSY_EXTERNAL, BedState.OCCUPIED, False),
@@ -120,7 +126,7 @@ def test_a_clear_bed_is_doubted_by_what_is_seen(
     bed: Bed, state: PrinterState, plate: BedState | None, doubted: bool
 ) -> None:
     change = observed(a_printer(bed=bed), state, None, plate, NOW)
-    assert change.printer.bed == (Bed(BedState.UNKNOWN, None, bed.run_id, "a1", NOW) if doubted else bed)
+    assert change.printer.bed == (Bed(BedState.UNKNOWN, None, None, "a1", NOW) if doubted else bed)
     assert ("printer.bed_doubted" in [event.type for event in change.events]) is doubted
 
 
