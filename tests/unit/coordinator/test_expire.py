@@ -1,16 +1,24 @@
 """Silence of many at once, of before a term, or by a clock that is set makes nobody unreachable (I18, I19)."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from printfarm_coordinator.app import expire
+from printfarm_coordinator.app import expire, runs
 from printfarm_coordinator.app.expire import expire_for_ever, expire_once, notice_clock
-from printfarm_coordinator.app.farm import Farm
+from printfarm_coordinator.app.farm import Caller, Farm
 from printfarm_coordinator.app.leading import Leadership
-from printfarm_coordinator.app.ports import Agent
+from printfarm_coordinator.app.ports import Agent, DatabaseUnavailable, Role
+from printfarm_coordinator.app.slicing import CLAIM_US
+from printfarm_coordinator.domain.errors import IllegalState
+from printfarm_coordinator.domain.run import RunState
+from printfarm_coordinator.domain.setup import Setup
 from printfarm_coordinator.domain.silence import ClockWatch
-from tests.support.memory_store import MemoryStore, drive
+from printfarm_coordinator.domain.slicing import SlicingKey, claimed, may_claim, new_slicing
+from printfarm_coordinator.domain.wishes import LONGEST_AUTHORITY_US
+from tests.support.memory_store import MemoryStore, MemoryWriting, drive
+from tests.support.slices import held
 
 SECOND = 1_000_000
 LEASE = 45 * SECOND
@@ -18,14 +26,30 @@ BEAT = 10 * SECOND
 HOUR = 3_600.0
 
 
+class Ids:
+    def new(self) -> str:
+        return "new"
+
+
+class Stumbling(MemoryStore):
+    """It does not answer, the first time that it is to note that the clock was set."""
+
+    stumbled = False
+
+    def write(self, name: str, request_id: str = "") -> AbstractAsyncContextManager[MemoryWriting]:
+        if name == "clock" and not self.stumbled:
+            self.stumbled = True
+            raise DatabaseUnavailable("gone")
+        return super().write(name, request_id)
+
+
 class Coordinator:
     """Its silence loop, with both clocks turned by hand."""
 
-    def __init__(self, *agents: str) -> None:
-        self.store = MemoryStore(now=1_000_000 * SECOND)
-        self.farm = Farm(self.store, None, None, None)  # type: ignore[arg-type]
+    def __init__(self, *agents: str, store: type[MemoryStore] = MemoryStore) -> None:
+        self.store = store(now=1_000_000 * SECOND)
+        self.restart()
         self.leadership = Leadership("c")
-        self.watch = ClockWatch()
         self.monotonic = 50.0
         drive(self._add(agents))
         self.look()
@@ -55,6 +79,11 @@ class Coordinator:
         """The database's clock may be set meanwhile."""
         self.monotonic += seconds
         self.store.now += round((seconds + set_by) * SECOND)
+
+    def restart(self) -> None:
+        """Another process at the same database, which has not looked at its clock yet."""
+        self.farm = Farm(self.store, None, None, Ids())  # type: ignore[arg-type]
+        self.watch = ClockWatch()
 
     @property
     def brakes(self) -> bool:
@@ -205,3 +234,70 @@ async def test_who_takes_over_judges_no_silence_of_before(monkeypatch: pytest.Mo
 
 async def _yes(_tx: object) -> bool:
     return True
+
+
+def authorised(made: Coordinator) -> None:
+    """A run that was authorised just now; whether it started is not known, and its agent is away."""
+    now, tables = made.store.now, made.store.tables
+    rows = held(RunState.UNCONFIRMED, unconfirmed_from=RunState.AUTHORISED, bed_token="t", authorised_at=now)
+    tables.jobs["j1"], tables.runs["r1"], tables.printers["p1"] = rows.job, rows.run, rows.printer
+
+
+def sliced(made: Coordinator) -> None:
+    """A slicing that a worker has claimed just now."""
+    key = SlicingKey("a" * 64, "h", 1, "prusaslicer", "2.5")
+    plain = new_slicing("s1", key, Setup("prusaslicer", "h", (), {}), 0, made.store.now)
+    made.store.tables.slicings["s1"] = claimed(plain, "w1", "claim", made.store.now, CLAIM_US)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_authority_of_before_is_over_in_half_a_minute_of_the_new_time(restarts: bool) -> None:
+    """Else a person who looks at the printer is told for as long as the clock went back to look again in half a minute."""
+    made = Coordinator("a1")
+    authorised(made)
+    made.pass_time(2, set_by=-HOUR)
+    if restarts:
+        made.restart()
+    made.look()
+    ana = Caller("ana", Role.OPERATOR)
+    with pytest.raises(IllegalState, match="half a minute"):
+        drive(runs.resolve_run(made.farm, ana, "r1", "failed", ""))
+    made.pass_time(LONGEST_AUTHORITY_US / SECOND)
+    assert drive(runs.resolve_run(made.farm, ana, "r1", "failed", "")).state is RunState.FAILED
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_claim_lasts_as_long_as_ever(jump: float, restarts: bool) -> None:
+    """A worker that lives keeps it, and of one that died it is free again."""
+    made = Coordinator("a1")
+    sliced(made)
+    made.pass_time(2, set_by=jump)
+    if restarts:
+        made.restart()
+    made.look()
+    lapses = restarts and jump > 0
+    assert may_claim(made.store.tables.slicings["s1"], made.store.now) is lapses
+    made.pass_time(CLAIM_US / SECOND)
+    assert may_claim(made.store.tables.slicings["s1"], made.store.now)
+
+
+def test_a_start_finds_nothing_of_the_future_where_no_clock_was_set() -> None:
+    made = Coordinator("a1")
+    authorised(made)
+    sliced(made)
+    made.pass_time(2)
+    made.restart()
+    made.look()
+    assert not made.brakes
+
+
+def test_a_jump_that_could_not_be_noted_is_noticed_again() -> None:
+    made = Coordinator("a1", store=Stumbling)
+    authorised(made)
+    made.pass_time(2, set_by=-HOUR)
+    with pytest.raises(DatabaseUnavailable):
+        made.look()
+    made.pass_time(2)
+    made.look()
+    assert made.store.tables.runs["r1"].authorised_at == made.store.now

@@ -1,4 +1,4 @@
-"""Which word clears a plate: one on what lies there, once; not one that is said again after something else was printed (I11)."""
+"""Which word clears a plate: one on what lies there, once; not one that is said again after another print (I11)."""
 
 from dataclasses import replace
 

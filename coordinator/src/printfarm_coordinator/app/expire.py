@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import structlog
 
-from ..domain.silence import Brake, ClockWatch, Lease, braked, expired, is_mass_silence
+from ..domain.silence import Brake, ClockWatch, Lease, braked, expired, is_mass_silence, since_clock_was_set
+from ..domain.slicing import begun_anew
 from .farm import Farm, transact
 from .leading import Leadership
-from .ports import DatabaseUnavailable, Writing
+from .ports import DatabaseUnavailable, Reading, Writing
 from .sessions import lose_agent
+from .slicing import CLAIM_US
 
 _LOG = structlog.get_logger(__name__)
 PERIOD_SECONDS = 2.0
@@ -64,26 +66,48 @@ async def _declare(farm: Farm, leadership: Leadership, agent_id: str) -> bool:
 
 
 async def notice_clock(farm: Farm, watch: ClockWatch, lease_us: int, clock: Callable[[], float]) -> bool:
-    """After the database's clock was set, every lease and the brake begin anew in its new time. True if it was."""
-    before = clock()
+    """After the database's clock was set, every lease, every claim and the brake begin anew in its new time. True if it was.
+
+    The first look has none to compare with: what the rows hold of the future tells that the clock was set back meanwhile."""
+    before, seen = clock(), watch.last
     async with farm.store.read() as look:
         now = look.now
+        is_ahead = seen is None and await _knows_the_future(look, lease_us)
     after = clock()
     # A slow look says nothing: its own duration would be taken for a jump.
-    if after - before > SLOW_SECONDS / 2 or abs(watch.jump(now, after)) <= SLOW_SECONDS:
+    if after - before > SLOW_SECONDS / 2 or not (abs(watch.jump(now, after)) > SLOW_SECONDS or is_ahead):
         return False
     farm.vigilance.brake = farm.vigilance.grace = Brake()
     farm.vigilance.declared.clear()
     _pull(farm, now, lease_us, "the database's clock was set")
-
-    async def work(tx: Writing) -> None:
-        for known in await tx.agents():
-            agent = await tx.lock_agent(known.agent_id)
-            if agent is not None and agent.reachable:
-                await tx.put_agent(replace(agent, lease_expires_at=tx.now + lease_us))
-
-    await transact(farm, "clock", work)
+    try:
+        await transact(farm, "clock", lambda tx: _begin_anew(tx, lease_us))
+    except DatabaseUnavailable:
+        # The next look notices it again.
+        watch.last = seen
+        raise
     return True
+
+
+async def _knows_the_future(look: Reading, lease_us: int) -> bool:
+    latest = [agent.lease_expires_at - lease_us for agent in await look.agents() if agent.reachable]
+    latest += [run.authorised_at or 0 for run in await look.active_runs()]
+    latest += [task.claim_expires_at - CLAIM_US for task in await look.running_slicings()]
+    # What was written since this look began is a little later than it.
+    return any(at > look.now + SLOW_SECONDS * 1e6 for at in latest)
+
+
+async def _begin_anew(tx: Writing, lease_us: int) -> None:
+    for known in await tx.agents():
+        agent = await tx.lock_agent(known.agent_id)
+        if agent is not None and agent.reachable:
+            await tx.put_agent(replace(agent, lease_expires_at=tx.now + lease_us))
+    for run in await tx.active_runs():
+        if (run.authorised_at or 0) > tx.now and (held := await tx.lock_slice(run.run_id)):
+            await tx.save_slice(held, since_clock_was_set(held, tx.now))
+    for waiting in await tx.running_slicings():
+        if task := await tx.lock_slicing(waiting.slicing_id):
+            await tx.save_slicing(task, begun_anew(task, tx.now, CLAIM_US))
 
 
 async def _begin_term(farm: Farm, lease_us: int) -> None:

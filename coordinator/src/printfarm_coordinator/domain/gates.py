@@ -26,7 +26,9 @@ def clear_bed(printer: Printer, wish: Wish, now: int, new_token: str, run_id: st
     if printer.bed.state is BedState.CLEAR:
         return PrinterChange(printer)
     if run_id and printer.bed.run_id != run_id:
-        lies_there = f"is of run {printer.bed.run_id}" if printer.bed.run_id else "may be another's; look, and name no run"
+        lies_there = (
+            f"is of run {printer.bed.run_id}" if printer.bed.run_id else "may be another's; look, and name no run"
+        )
         raise IllegalState(f"the part on the plate {lies_there}")
     bed = Bed(BedState.CLEAR, new_token, printer.bed.run_id, wish.actor, now)
     return _said(replace(printer, bed=bed, updated_at=now), "bed_cleared", wish, run_id=printer.bed.run_id)

@@ -70,6 +70,15 @@ class ClockWatch:
         return 0.0 if before is None else (now - before[0]) / 1e6 - (monotonic - before[1])
 
 
+def since_clock_was_set(held: Slice, now: int) -> Slice:
+    """An authority of the future was given before the clock was set back. It counts as given now: whoever waits for its end
+    does not wait for as long as the clock went back."""
+    run = held.run
+    if run.authorised_at is None or run.authorised_at <= now:
+        return held
+    return replace(held, run=replace(run, authorised_at=now))
+
+
 def lost(held: Slice, now: int) -> Slice:
     """The run of an agent that is out of reach: unconfirmed if it is active, and nothing is started in its place."""
     if held.run.state is RunState.UNCONFIRMED or not held.run.state.is_active:

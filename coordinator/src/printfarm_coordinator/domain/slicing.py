@@ -126,6 +126,11 @@ def renewed(task: Slicing, token: str, progress: float, now: int, lasting: int) 
     return replace(task, claim_expires_at=now + lasting, progress=further, updated_at=now)
 
 
+def begun_anew(task: Slicing, now: int, lasting: int) -> Slicing:
+    """The claim, if one holds, after the clock was set: its worker, if it lives, has as long as after any sign of life."""
+    return replace(task, claim_expires_at=now + lasting) if task.state is SlicingState.RUNNING else task
+
+
 def completed(task: Slicing, token: str, result: SlicingResult, now: int) -> Slicing:
     """Done. Said again by the same claim: unchanged. Raises CLAIM_LOST."""
     if task.state is SlicingState.DONE and task.claim_token == token and task.result_sha256 == result.sha256:
