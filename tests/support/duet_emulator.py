@@ -39,6 +39,8 @@ class DuetEmulator(HttpEmulator):
         self.message_box: dict[str, Any] | None = None
         self.heater_fault = False
         self._ended: object = None
+        # By their numbers; all have the one heater.
+        self.tool_targets: dict[int, float] = {0: 0.0}
         # Faults.
         self.state_word = ""
         self.broken_sensors = False
@@ -46,6 +48,8 @@ class DuetEmulator(HttpEmulator):
         self.loses_start_reply = False
         self.corrupts_upload = False
         self.buffer_full = 0
+        self.start_shows_after = 0.0
+        self._hidden_until = 0.0
 
     # -- people
 
@@ -75,8 +79,17 @@ class DuetEmulator(HttpEmulator):
                         machine.cancel()
                 case "M112":
                     machine.emergency()
-                case "M140" | "G10" if machine.phase is Phase.IDLE:
-                    machine.targets = {"hotend": 0.0, "bed": 0.0}
+                case "M140" if machine.phase is Phase.IDLE:
+                    machine.targets["bed"] = 0.0
+                case "G10" if machine.phase is Phase.IDLE:
+                    self._cool_tool(line)
+
+    def _cool_tool(self, line: str) -> None:
+        found = re.search(r"P(\d+)", line)
+        if found and int(found[1]) in self.tool_targets:
+            self.tool_targets[int(found[1])] = 0.0
+        if not any(self.tool_targets.values()):
+            self.machine.targets["hotend"] = 0.0
 
     def _file(self, word: str, line: str) -> None:
         machine = self.machine
@@ -93,6 +106,7 @@ class DuetEmulator(HttpEmulator):
         else:
             machine.start(path)
             self._ended = None
+            self._hidden_until = machine.clock() + self.start_shows_after
 
     def say(self, text: str) -> None:
         """A reply, for all clients."""
@@ -104,7 +118,7 @@ class DuetEmulator(HttpEmulator):
     def model(self) -> dict[str, Any]:
         machine = self.machine.advance()
         self._note_end()
-        job = machine.job
+        job = machine.job if machine.clock() >= self._hidden_until else None
         heaters = machine.temperatures()
         sensors: list[Any] = [self._sensor(*heaters["bed"]), None, self._sensor(*heaters["hotend"])]
         if self.heater_fault:
@@ -139,7 +153,13 @@ class DuetEmulator(HttpEmulator):
             "job": told,
             "move": {"axes": [{"letter": a, "min": 0, "max": 300, "userPosition": 1.0} for a in "XYZ"]},
             "state": state,
-            "tools": [None, {"number": 0, "heaters": [2], "active": [0], "standby": [0]}],
+            "tools": [
+                None,
+                *(
+                    {"number": number, "heaters": [2], "active": [target], "standby": [0]}
+                    for number, target in self.tool_targets.items()
+                ),
+            ],
             "volumes": [{"mounted": True, "freeSpace": max(0, machine.capacity - machine.used)}],
         }
 
@@ -169,6 +189,8 @@ class DuetEmulator(HttpEmulator):
         self.say(f"{word} printing file {ended.print.file}, print time was 0h 1m")
 
     def status(self) -> str:
+        if self.machine.clock() < self._hidden_until:
+            return "idle"
         match self.machine.phase:
             case Phase.HALTED:
                 return "halted"
@@ -353,7 +375,7 @@ class Sbc(DuetEmulator):
         if path == "/machine/disconnect":
             return Reply(204)
         if path == "/machine/code" and request.method == "POST":
-            return await self._code((await request.body()).decode())
+            return await self._code((await request.body()).decode(), request.query.get("async") == "true")
         if path.startswith("/machine/fileinfo/"):
             content = self.machine.files.get(path.removeprefix("/machine/fileinfo/"))
             return Reply(404) if content is None else Reply(200, {"size": len(content)})
@@ -361,15 +383,18 @@ class Sbc(DuetEmulator):
             return await self._file_request(request, path.removeprefix("/machine/file/"))
         return Reply(404)
 
-    async def _code(self, text: str) -> Reply:
+    async def _code(self, text: str, is_async: bool) -> Reply:
+        before = self.seqs
         if self.refuses_starts and text.startswith("M32"):
             self.say("Error: M32: Cannot set file to print, because a file is already being printed")
-            return Reply(200)
-        self.run(text)
+        else:
+            self.run(text)
         if text.startswith("M32") and self.loses_start_reply:
             self.loses_start_reply = False
             return Reply(lost=True)
-        return Reply(200)
+        # Whoever waits for it gets the answer to his own command.
+        said = self.replies[len(self.replies) - (self.seqs - before) :]
+        return Reply(200, "" if is_async else "\n".join(said))
 
     async def _file_request(self, request: Request, path: str) -> Reply:
         machine = self.machine.advance()

@@ -310,6 +310,55 @@ async def test_a_start_that_nothing_shows_of_is_unknown(
             await made.driver.start(path, NAME)
 
 
+@BOTH
+async def test_every_tool_cools_down_by_its_own_number(kind: type[DuetEmulator], tmp_path: Path) -> None:
+    async with case(kind(), tmp_path) as made:
+        # Counted from 1, with a gap, and three that share one heater.
+        made.emulator.tool_targets = {1: 215.0, 2: 180.0, 7: 240.0, **{number: 150.0 for number in range(20, 31)}}
+        await made.driver.cool_down()
+        assert set(made.emulator.tool_targets.values()) == {0.0}
+        assert made.emulator.machine.targets == {"hotend": 0.0, "bed": 0.0}
+
+
+TOO_LATE = "Error: M32: Cannot set file to print, because a file is already being printed"
+
+
+@BOTH
+async def test_the_reply_to_somebody_elses_command_refuses_no_start(kind: type[DuetEmulator], tmp_path: Path) -> None:
+    async with case(kind(), tmp_path) as made:
+        emulator = made.emulator
+        emulator.start_shows_after = 1.0
+        emulator.say(TOO_LATE)
+
+        async def speak_to_another() -> None:
+            await until(lambda: emulator.machine.starts())
+            emulator.say(TOO_LATE)
+
+        another = asyncio.create_task(speak_to_another())
+        await made.begin(20.0)
+        await another
+        assert (await made.driver.observe()).file_name == NAME
+
+
+async def test_what_is_left_of_an_earlier_try_refuses_no_start(tmp_path: Path) -> None:
+    async with case(Standalone(), tmp_path) as made:
+        made.emulator.start_shows_after = 1.0
+        made.emulator.say(f'Error: M32: GCode file "{TARGET}" not found')
+        await made.begin(20.0)
+        assert (await made.driver.observe()).file_name == NAME
+
+
+async def test_a_look_before_the_start_that_fails_is_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with case(Standalone(), tmp_path) as made:
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        whole = made.emulator.model()
+        monkeypatch.setattr(made.emulator, "model", lambda: whole | {"state": "something else"})
+        with pytest.raises(ConnectionLost):
+            await made.driver.start(path, NAME)
+        assert made.emulator.machine.starts() == []
+
+
 async def test_a_box_that_waits_for_a_person_is_told(tmp_path: Path) -> None:
     async with case(Standalone(), tmp_path) as made:
         made.emulator.message_box = {"mode": 2, "title": "Change", "message": "Put the red filament in", "seq": 1}

@@ -27,7 +27,7 @@ from ...driver_options import DriverOptions
 from ...secret import Secret
 from .link import Link, NotNow, Sbc, Standalone
 from .memory import Memory, fold
-from .model import Look, identity, look, name_of, path_of
+from .model import Look, identity, look, path_of
 
 _LOOK_AGAIN_SECONDS = 0.25
 # For a look after which an end is believed.
@@ -37,6 +37,8 @@ _BEGIN_SECONDS = 5.0
 _PARK_SECONDS = 45.0
 _EMERGENCY_SECONDS = 3.0
 _EMERGENCY_TRIES = 20
+# So that they fit into the board's buffer of 255 bytes.
+_LINES_AT_ONCE = 12
 _TOO_LATE = "cannot set file to print"
 
 
@@ -126,19 +128,37 @@ class DuetDriver:
     async def start(self, path: Path, name: str) -> Handle:
         target = _path(name)
         async with self._lock:
-            seen = await self._look()
-            if seen.status != "idle" or seen.file_name is not None or seen.faults:
-                raise Refused(f"the printer is {seen.status or 'in a state that nobody knows'}")
-            link = await self._opened_link()
-            await link.code(f'M32 "{target}"')
-            if not await self._has_begun(name):
-                await self._explain(link, target)
+            seen, link = await self._ready()
+            # To this very command: then it is certain.
+            said = await link.start(target)
+            if _TOO_LATE in said.lower():
+                raise Refused("a file is already being printed")
+            _find_no_file(said, name)
+            if not await self._has_begun(link, name):
+                raise OutcomeUnknown("the start was sent, and the printer shows no print")
         return Handle(1, {"serial_number": self._serial_number, "path": target, "up_time": seen.up_time})
 
-    async def _has_begun(self, name: str) -> bool:
-        """The command was taken. Whether it was carried out, only the model tells."""
+    async def _ready(self) -> tuple[Look, Link]:
+        """A look at a printer that takes a start. Nothing is sent before."""
+        try:
+            seen = await self._look()
+            link = await self._opened_link()
+            # What is left of an earlier try, or of another client.
+            await link.reply()
+        except Refused:
+            raise
+        except DriverError as error:
+            raise ConnectionLost(str(error)) from error
+        if seen.status != "idle" or seen.file_name is not None or seen.faults:
+            raise Refused(f"the printer is {seen.status or 'in a state that nobody knows'}")
+        return seen, link
+
+    async def _has_begun(self, link: Link, name: str) -> bool:
+        """The command was taken. Whether it was carried out, the model tells; a reply only if it names our file, as any other
+        may be to somebody else's command. Raises Refused."""
         end = time.monotonic() + _BEGIN_SECONDS
         while time.monotonic() < end:
+            reply = ""
             with contextlib.suppress(DriverError):
                 seen = await self._look()
                 is_over = seen.last is not None and seen.last.name == name and bool(seen.last.duration)
@@ -147,27 +167,12 @@ class DuetDriver:
                         name, time.monotonic(), begun=True, up_time=seen.up_time, progress=seen.progress
                     )
                     return True
-                if seen.file_name is not None or (reply := await self._said()) is None:
+                if seen.file_name is not None:
                     return False
-                if name in reply or _TOO_LATE in reply.lower():
-                    self._reply = reply
-                    return False
+                reply = await link.reply()
+            _find_no_file(reply, name)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         return False
-
-    _reply = ""
-
-    async def _said(self) -> str | None:
-        return await (await self._opened_link()).reply()
-
-    async def _explain(self, link: Link, target: str) -> None:
-        """A reply that names our file is ours. Raises Refused, or OutcomeUnknown where nothing is certain."""
-        reply, self._reply = self._reply, ""
-        if name_of(target) in reply and "not found" in reply:
-            raise Refused("the printer does not find the file")
-        if _TOO_LATE in reply.lower():
-            raise Refused("a file is already being printed")
-        raise OutcomeUnknown("the start was sent, and the printer shows no print")
 
     async def recover(self, name: str, handle: Handle | None) -> Observation:
         serial = handle.facts.get("serial_number") if handle else None
@@ -237,11 +242,12 @@ class DuetDriver:
             if seen.status != "idle":
                 raise Refused(f"the printer is {seen.status}")
             link = await self._opened_link()
-            hotends = [heater for heater in seen.heaters if heater.name.startswith("hotend")]
-            lines = [f"G10 P{place} S0 R0" for place in range(len(hotends))] + ["M140 S0"]
+            # What is not named keeps its target.
+            lines = [f"G10 P{number} S0 R0" for number in seen.tools] + ["M140 S0"]
             if any(heater.name.startswith("chamber") for heater in seen.heaters):
                 lines.append("M141 S0")
-            await link.code("\n".join(lines))
+            for begin in range(0, len(lines), _LINES_AT_ONCE):
+                await link.code("\n".join(lines[begin : begin + _LINES_AT_ONCE]))
 
     async def emergency_stop(self) -> None:
         standalone = self._standalone.beside(_EMERGENCY_SECONDS)
@@ -274,6 +280,11 @@ def _path(name: str) -> str:
         return path_of(name)
     except ValueError as error:
         raise Refused(str(error)) from error
+
+
+def _find_no_file(reply: str, name: str) -> None:
+    if name in reply and "not found" in reply:
+        raise Refused("the printer does not find the file")
 
 
 def _unseen(error: DriverError) -> DriverError:

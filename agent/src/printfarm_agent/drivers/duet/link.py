@@ -35,8 +35,12 @@ class Link(Protocol):
 
     async def model(self) -> dict[str, Any]: ...
     async def code(self, text: str) -> None: ...
+    async def start(self, target: str) -> str:
+        """Once. Returns what the printer says to this very command; empty where replies belong to nobody."""
+        ...
+
     async def reply(self) -> str:
-        """What the printer said last, for people."""
+        """What the printer said since it was last asked, to whomever; empty where each command has an answer of its own."""
         ...
 
     async def upload(self, path: Path, target: str, size: int, sent: Sent) -> None: ...
@@ -154,6 +158,10 @@ class Standalone:
         if reading.table(answer.json()).get("err"):
             raise Refused("the printer's buffer for commands is full")
 
+    async def start(self, target: str) -> str:
+        await self.code(_start(target))
+        return ""
+
     async def reply(self) -> str:
         return (await self._ask("GET", "/rr_reply")).text()
 
@@ -220,13 +228,20 @@ class Sbc:
 
     async def code(self, text: str) -> None:
         # At once, and not when it was carried out: a command that waits must hold nothing up.
-        answer = await self._ask("POST", "/machine/code", query={"async": "true"}, body=text)
+        await self._code(text, {"async": "true"})
+
+    async def _code(self, text: str, query: Mapping[str, str]) -> str:
+        answer = await self._ask("POST", "/machine/code", query=query, body=text)
         if not 200 <= answer.status < 300:
             raise OutcomeUnknown(f"the printer answered {answer.status}")
+        return answer.text()
+
+    async def start(self, target: str) -> str:
+        # It waits for nothing on a printer that is idle, and its answer is nobody else's.
+        return await self._code(_start(target), {})
 
     async def reply(self) -> str:
-        messages = reading.rows((await self.model()).get("messages"))
-        return " ".join(reading.text(row.get("content")) for row in messages[-4:])
+        return ""
 
     async def upload(self, path: Path, target: str, size: int, sent: Sent) -> None:
         body = Upload(path, size, sent, whole_seconds=upload_seconds(size, _SLOWEST_UPLOAD))
@@ -250,6 +265,10 @@ class Sbc:
             except (ConnectionLost, OutcomeUnknown):
                 self._key = None
         await self._peer.close()
+
+
+def _start(target: str) -> str:
+    return f'M32 "{target}"'
 
 
 def _file(target: str) -> str:

@@ -28,6 +28,8 @@ STATES = frozenset(
         "cancelling",
     }
 )
+# More than any printer has.
+_MOST_TOOLS = 50
 _SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
@@ -61,6 +63,8 @@ class Look:
     message: str = ""
     waits_for_person: bool = False
     free_bytes: int | None = None
+    # As G-code names them: they need not begin at 0, nor have a heater each.
+    tools: tuple[int, ...] = ()
 
 
 def path_of(name: str) -> str:
@@ -121,6 +125,7 @@ def look(model: Mapping[str, Any]) -> Look:
         message=(box_text or reading.text(state.get("displayMessage")))[:256],
         waits_for_person=(reading.count(box.get("mode")) or 0) >= 2,
         free_bytes=_free(model),
+        tools=_tools(model),
     )
 
 
@@ -152,6 +157,16 @@ def _named(model: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         for place, index in enumerate(_indices(heat.get(key))):
             found += [(f"{name}{place or ''}", sensors[index])] if index < len(sensors) else []
     return found[:16]
+
+
+def _tools(model: Mapping[str, Any]) -> tuple[int, ...]:
+    given = model.get("tools")
+    found: list[int] = []
+    for place, tool in enumerate(given[:_MOST_TOOLS] if isinstance(given, list) else []):
+        if isinstance(tool, dict):
+            number = reading.count(tool.get("number"))
+            found.append(place if number is None else number)
+    return tuple(dict.fromkeys(found))
 
 
 def _indices(value: object) -> list[int]:
