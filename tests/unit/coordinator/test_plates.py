@@ -10,9 +10,10 @@ from printfarm_coordinator.app.ports import Agent, Role
 from printfarm_coordinator.app.report import AgentEvent, PrinterSeen
 from printfarm_coordinator.domain.errors import IllegalState, Invalid
 from printfarm_coordinator.domain.printer import Bed, BedState, PrinterState
-from printfarm_coordinator.domain.run import RunState
+from printfarm_coordinator.domain.reports import Report
+from printfarm_coordinator.domain.run import Fact, RunState
 from tests.support.memory_store import MemoryStore, drive
-from tests.support.slices import PARTS, held
+from tests.support.slices import EPOCH, PARTS, held
 
 ANA = Caller("ana", Role.OPERATOR)
 ON_PLATE = Bed(BedState.OCCUPIED, None, "r1", "a1", 3)
@@ -102,3 +103,38 @@ def test_a_word_on_a_runs_part_is_none_on_what_was_printed_since(good_parts: int
     with pytest.raises(Invalid):
         made.clear("", PARTS)
     assert made.bed is BedState.UNKNOWN
+
+
+def test_a_verdict_on_a_part_that_was_taken_off_is_none_on_what_was_printed_since() -> None:
+    """Nobody said that the plate was clear; whoever printed at the machine took the part off."""
+    made = Plate()
+    made.print_at_the_machine()
+    made.say()
+    assert made.bed is BedState.UNKNOWN
+
+
+@pytest.mark.parametrize("fact", [Fact.NEVER_STARTED, Fact.CANCELLED])
+def test_a_bed_that_was_taken_before_the_start_is_not_given_back(fact: Fact) -> None:
+    """The run was authorised when somebody started a print at the machine."""
+    made = Plate()
+    rows = held(RunState.AUTHORISED, printer={"bed": ON_PLATE}, bed_token="t", nonce="n", authorised_at=1)
+    tables = made.store.tables
+    tables.jobs["j1"], tables.runs["r1"], tables.printers["p1"] = rows.job, rows.run, rows.printer
+    made.print_at_the_machine()
+    last = made.store.tables.agents["a1"].last_applied_sequence
+    drive(report.apply_events(made.farm, "a1", 0, [AgentEvent(last + 1, "p1", "r1", EPOCH, Report(fact))]))
+    assert made.store.tables.printers["p1"].active_run_id is None
+    assert made.bed is BedState.UNKNOWN
+
+
+def test_a_run_that_prints_all_the_same_has_its_plate() -> None:
+    """For a moment its printer told another name than that of its file."""
+    made = Plate()
+    rows = held(RunState.STARTING, printer={"bed": ON_PLATE}, bed_token="t", nonce="n", authorised_at=1)
+    tables = made.store.tables
+    tables.jobs["j1"], tables.runs["r1"], tables.printers["p1"] = rows.job, rows.run, rows.printer
+    made.print_at_the_machine()
+    last = made.store.tables.agents["a1"].last_applied_sequence
+    drive(report.apply_events(made.farm, "a1", 0, [AgentEvent(last + 1, "p1", "r1", EPOCH, Report(Fact.STARTED))]))
+    bed = made.store.tables.printers["p1"].bed
+    assert (bed.state, bed.run_id) == (BedState.OCCUPIED, "r1")

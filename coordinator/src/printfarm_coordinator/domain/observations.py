@@ -10,7 +10,7 @@ from .slice import printer_event
 def observed(
     printer: Printer, state: PrinterState, abilities: Abilities | None, plate: BedState | None, now: int
 ) -> PrinterChange:
-    """The printer as it was seen. A plate that something was put on, or printed on, by others is clear no more (I11)."""
+    """The printer as it was seen. A plate that something was put on, or printed on, by others is of unknown state (I11)."""
     agent = printer.agent_id
     after = replace(printer, observed_state=state, abilities=abilities or printer.abilities)
     events = []
@@ -29,11 +29,12 @@ def observed(
 
 
 def _doubt(printer: Printer, state: PrinterState, plate: BedState | None) -> str:
-    """Why the bed may not be clear although a person said so; empty if nothing speaks against it."""
-    if printer.bed.state is not BedState.CLEAR:
-        return ""
-    if plate is BedState.OCCUPIED:
+    """Why the bed may not be as the farm knows it; empty if nothing speaks against it."""
+    bed = printer.bed
+    if bed.state is BedState.CLEAR and plate is BedState.OCCUPIED:
         return "the plate sensor sees something on the plate"
-    if state is PrinterState.BUSY_EXTERNAL:
+    is_doubted = bed.state is BedState.UNKNOWN and bed.run_id is None
+    if state is PrinterState.BUSY_EXTERNAL and not is_doubted:
+        # Also where a run's part lay, or one was to start: no word on that run, nor its end, may clear what lies there now.
         return "the printer prints something that this farm did not start"
     return ""

@@ -119,12 +119,13 @@ def test_a_stop_that_was_done_before_or_never_asked_for_changes_nothing(generati
         (replace(CLEAR, run_id="r1"), PrinterState.IDLE, BedState.OCCUPIED, True),
         # A sensor that sees nothing clears no bed: only a person does.
         (OCCUPIED, PrinterState.IDLE, BedState.CLEAR, False),
-        (OCCUPIED, PrinterState.BUSY_EXTERNAL, BedState.OCCUPIED, False),
+        # Whoever prints there has taken the run's part off.
+        (OCCUPIED, PrinterState.BUSY_EXTERNAL, BedState.OCCUPIED, True),
+        (replace(OCCUPIED, state=BedState.UNKNOWN), PrinterState.BUSY_EXTERNAL, None, True),
+        (Bed(BedState.UNKNOWN, None, None, "a1", 3), PrinterState.BUSY_EXTERNAL, None, False),
     ],
 )
-def test_a_clear_bed_is_doubted_by_what_is_seen(
-    bed: Bed, state: PrinterState, plate: BedState | None, doubted: bool
-) -> None:
+def test_a_bed_is_doubted_by_what_is_seen(bed: Bed, state: PrinterState, plate: BedState | None, doubted: bool) -> None:
     change = observed(a_printer(bed=bed), state, None, plate, NOW)
     assert change.printer.bed == (Bed(BedState.UNKNOWN, None, None, "a1", NOW) if doubted else bed)
     assert ("printer.bed_doubted" in [event.type for event in change.events]) is doubted
