@@ -105,6 +105,19 @@ def repeated() -> bytes:
     return three_mf(model_xml(f'<object id="1">{mesh}</object>'))
 
 
+def endless() -> bytes:
+    """A sound cube, and behind it a million elements that nobody knows: they pack to no more than a tenth."""
+    return three_mf(model_xml(f'<object id="1">{mesh_xml()}</object>' + "".join(f'<a b="{i}"/>' for i in range(10**6))))
+
+
+def scattered() -> bytes:
+    """The same, in a hundred parts."""
+    some = "".join(f'<a b="{i}"/>' for i in range(11_000))
+    parts = {f"3D/{n}.model": model_xml(f'<object id="1">{mesh_xml()}</object>{some}', "") for n in range(100)}
+    children = "".join(f'<component p:path="/{name}" objectid="1"/>' for name in parts)
+    return three_mf(model_xml(f'<object id="1"><components>{children}</components></object>'), parts)
+
+
 def placed(triangles: int = 20_000, times: int = 251) -> bytes:
     """A model of half a megabyte that is built so often that it has five million triangles."""
     faces = "".join(f'<triangle v1="{i % 8}" v2="{(i + 1) % 8}" v3="{(i + 3) % 8}"/>' for i in range(triangles))
@@ -157,6 +170,8 @@ HOSTILE: dict[str, tuple[Callable[[], Made], str]] = {
     "43 1e308 in a 3MF": (lambda: three_mf(model_xml().replace('x="20.0"', 'x="1e308"', 1)), "not a number"),
     "46 bomb": (bomb, "200 times its size"),
     "46 a bomb that is the model itself": (repeated, "200 times its size"),
+    "46 elements without end": (endless, "elements without end"),
+    "46 elements without end, in many parts": (scattered, "elements without end"),
     "46 a bomb of placements": (placed, "places more than 10000 meshes or 5000000 triangles"),
     "46 too many entries": (lambda: many(MOST_ENTRIES + 1), f"more than {MOST_ENTRIES} entries"),
     "46 overlapping": (overlapping, "overlap"),

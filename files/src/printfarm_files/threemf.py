@@ -28,6 +28,7 @@ _MOST_NESTED = 16
 _MOST_PARTS = 1_000
 _SMALL_PART_BYTES = 4 << 20
 _PICTURE_BYTES = 2 << 20
+_BY_THE_MILLION = frozenset({"vertex", "triangle"})
 _NOT_PRINTED = ("support", "other")
 Matrix = NDArray[np.float64]
 Key = tuple[str, str]
@@ -134,6 +135,7 @@ class _Reader:
         self.items: list[tuple[Key, Matrix]] = []
         self.application: str | None = None
         self._triangles = 0
+        self._elements = xml.Elements(_BY_THE_MILLION)
         self._wanted: list[str] = []
         self._part = ""
         self._unit = 1.0
@@ -153,7 +155,8 @@ class _Reader:
             if len(seen) > _MOST_PARTS:
                 raise Refused("the 3MF has too many parts")
             self._part, self._unit, self._now = name, 1.0, None
-            xml.parse(self._archive.pieces(name), self._start if name == root else self._start_outside, self._end)
+            start = self._start if name == root else self._start_outside
+            xml.parse(self._archive.pieces(name), start, self._end, self._elements)
 
     def _start_outside(self, name: str, given: dict[str, str]) -> None:
         if name != "item":

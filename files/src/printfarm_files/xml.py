@@ -1,24 +1,37 @@
-"""XML from anybody, as a stream of starts and ends: no document type, no entities, no depth, nothing kept."""
+"""XML from anybody, as a stream of starts and ends: no document type, no entities, bounded in depth and number, nothing kept."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from xml.parsers import expat
 
 from .errors import Refused
 
 _DEEPEST = 64
 _LONGEST_TEXT = 1 << 16
+# Five million triangles that each have their own corners are twenty million.
+MOST_ELEMENTS = 25_000_000
+MOST_OTHERS = 1_000_000
 Start = Callable[[str, dict[str, str]], None]
 End = Callable[[str, str], None]
 
 
-def parse(pieces: Iterable[bytes], start: Start, end: End | None = None) -> None:
+@dataclass(slots=True)
+class Elements:
+    """How many there were, in all parts of a document together. ``expected`` are the names that come by the million."""
+
+    expected: frozenset[str] = frozenset()
+    count: int = 0
+    others: int = 0
+
+
+def parse(pieces: Iterable[bytes], start: Start, end: End | None = None, elements: Elements | None = None) -> None:
     """Calls ``start(name, attributes)`` and ``end(name, text)``, with names without namespaces.
 
-    Raises Refused for a document type (billion laughs, outside entities), for depth, for what is no XML, and whatever
-    the handlers raise."""
+    Raises Refused for a document type (billion laughs, outside entities), for depth, for more than ``MOST_ELEMENTS``, or more
+    than ``MOST_OTHERS`` that are not ``expected``, for what is no XML, and whatever the handlers raise."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
-    state = _State(start, end)
+    state = _State(start, end, elements or Elements())
     parser.StartElementHandler = state.start
     parser.EndElementHandler = state.end
     parser.StartDoctypeDeclHandler = _refuse_doctype
@@ -39,8 +52,8 @@ def _refuse_doctype(*_: object) -> None:
 
 
 class _State:
-    def __init__(self, start: Start, end: End | None) -> None:
-        self._start, self._end = start, end
+    def __init__(self, start: Start, end: End | None, elements: Elements) -> None:
+        self._start, self._end, self._elements = start, end, elements
         self._depth = 0
         self._text: list[str] = []
         self._length = 0
@@ -50,7 +63,17 @@ class _State:
         if self._depth > _DEEPEST:
             raise Refused(f"the XML is nested deeper than {_DEEPEST}")
         self._text, self._length = [], 0
-        self._start(_local(name), attributes)
+        name = _local(name)
+        self._count(name)
+        self._start(name, attributes)
+
+    def _count(self, name: str) -> None:
+        elements = self._elements
+        elements.count += 1
+        if name not in elements.expected:
+            elements.others += 1
+        if elements.count > MOST_ELEMENTS or elements.others > MOST_OTHERS:
+            raise Refused("the XML has elements without end")
 
     def end(self, name: str) -> None:
         self._depth -= 1

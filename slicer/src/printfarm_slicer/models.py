@@ -1,6 +1,8 @@
 """What a slicer is given in place of what a client sent: triangles alone, which each engine has written anew."""
 
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,3 +34,29 @@ def _of_soup(soup: Soup) -> Model:
     vertices, faces = np.unique(corners, axis=0, return_inverse=True)
     part = Part("", vertices.astype(np.float64), faces.reshape(-1, 3).astype(np.uint32))
     return Model((part,), (((0, _UNIT),),))
+
+
+def save(model: Model, box: Bounds, target: Path) -> None:
+    """What ``load`` reads."""
+    arrays: dict[str, Any] = {f"vertices{n}": part.vertices for n, part in enumerate(model.parts)}
+    arrays |= {f"faces{n}": part.faces for n, part in enumerate(model.parts)}
+    places = [place for item in model.items for place in item]
+    np.savez(
+        target,
+        box=np.array([box.low, box.high]),
+        sizes=np.array([len(item) for item in model.items]),
+        indexes=np.array([index for index, _ in places]),
+        matrices=np.array([matrix for _, matrix in places]),
+        **arrays,
+    )
+
+
+def load(path: Path) -> tuple[Model, Bounds]:
+    """The triangles and the box around them, as ``read_model`` found them; of names and pictures nothing is left."""
+    with np.load(path) as kept:
+        count = sum(name.startswith("faces") for name in kept.files)
+        parts = tuple(Part("", kept[f"vertices{n}"], kept[f"faces{n}"]) for n in range(count))
+        places = iter(list(zip(kept["indexes"].tolist(), kept["matrices"], strict=True)))
+        items = tuple(tuple(islice(places, size)) for size in kept["sizes"].tolist())
+        low, high = kept["box"].tolist()
+    return Model(parts, items), Bounds(tuple(low), tuple(high))

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from .check import Checked, check_result
 from .engine import Ended, Order, SlicerEngine, SlicingFailed
-from .models import read_model
+from .models import load
+from .reading import model_read
 from .running import run
 from .sandbox import Sandbox, SlicerLimits
 
@@ -35,7 +36,8 @@ async def slice_model(
     on_progress: Callable[[float], None],
 ) -> tuple[Path, Checked]:
     """The print file, and what it says of itself. ``folder`` is empty, and the slicer's alone. Raises SlicingFailed."""
-    program = await asyncio.to_thread(_prepared, engine, work, folder, sandbox.folder(folder))
+    async with model_read(work.source, work.kind, limits) as model:
+        program = await asyncio.to_thread(_prepared, engine, work, model, folder, sandbox.folder(folder))
 
     def heard(line: str) -> None:
         if (part := engine.progress(line)) is not None:
@@ -48,7 +50,8 @@ async def slice_model(
 
 async def try_parts(engine: SlicerEngine, sandbox: Sandbox, limits: SlicerLimits, work: Work, folder: Path) -> None:
     """Returns if so many parts fit on the plate, as far as can be told without slicing. Raises DoesNotFit, SlicingFailed."""
-    program = await asyncio.to_thread(_tried, engine, work, folder, sandbox.folder(folder))
+    async with model_read(work.source, work.kind, limits) as model:
+        program = await asyncio.to_thread(_tried, engine, work, model, folder, sandbox.folder(folder))
     if program is not None:
         await _ran(engine, sandbox, limits, folder, program, lambda line: None)
 
@@ -76,13 +79,13 @@ async def _ran(
     return ended
 
 
-def _tried(engine: SlicerEngine, work: Work, folder: Path, inside: PurePosixPath) -> list[str] | None:
-    return engine.trial(Order(*read_model(work.source, work.kind), work.settings, work.parts), folder, inside)
+def _tried(engine: SlicerEngine, work: Work, model: Path, folder: Path, inside: PurePosixPath) -> list[str] | None:
+    return engine.trial(Order(*load(model), work.settings, work.parts), folder, inside)
 
 
-def _prepared(engine: SlicerEngine, work: Work, folder: Path, inside: PurePosixPath) -> list[str]:
+def _prepared(engine: SlicerEngine, work: Work, model: Path, folder: Path, inside: PurePosixPath) -> list[str]:
     """The triangles are let go of before the slicer needs the memory."""
-    return engine.prepare(Order(*read_model(work.source, work.kind), work.settings, work.parts), folder, inside)
+    return engine.prepare(Order(*load(model), work.settings, work.parts), folder, inside)
 
 
 def check_end(engine: SlicerEngine, ended: Ended, folder: Path) -> None:

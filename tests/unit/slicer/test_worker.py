@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import struct
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -51,15 +52,16 @@ class Engine:
 class Farm:
     """What a worker says to the coordinator, which answers ``complete`` with these errors first."""
 
-    def __init__(self, *errors: Code) -> None:
+    def __init__(self, *errors: Code, model: bytes = b"") -> None:
         self._errors = list(errors)
+        self._model = model or box_stl()
         self.said: list[str] = []
 
     async def renew(self, task: pb.Task, progress: float) -> float:
         return 45.0
 
     async def read_model(self, task: pb.Task, target: Path) -> None:
-        await asyncio.to_thread(target.write_bytes, box_stl())
+        await asyncio.to_thread(target.write_bytes, self._model)
 
     async def store(self, task: pb.Task, result: Path) -> str:
         self.said.append("store")
@@ -85,15 +87,27 @@ class Farm:
 async def test_a_result_is_told_until_it_is_heard_or_the_claim_is_lost(
     tmp_path: Path, error: Code, said: list[str]
 ) -> None:
+    farm = Farm(error)
+    await done(farm, tmp_path, SlicerLimits())
+    assert farm.said == said
+
+
+async def test_a_model_that_is_hard_to_read_ends_within_the_limits_of_its_slicing(tmp_path: Path) -> None:
+    whole = box_stl()
+    farm = Farm(model=whole[:80] + struct.pack("<I", 12 * 20_000) + whole[84:] * 20_000)
+    await done(farm, tmp_path, SlicerLimits(memory_bytes=64 << 20))
+    assert farm.said == ["fail slicer_limit"]
+
+
+async def done(farm: Farm, folder: Path, limits: SlicerLimits) -> None:
     prlimit = shutil.which("prlimit")
     if prlimit is None:
         pytest.skip("prlimit is not installed: what needs it is not tested")
-    farm, sandbox = Farm(error), Sandbox(None, prlimit)
+    sandbox = Sandbox(None, prlimit)
     # pytest's folder is closed to others, and the program is none that needs to be kept from it.
     sandbox.user = None
-    worker = Worker(farm, {"prusaslicer": Engine()}, sandbox, SlicerLimits(), tmp_path)  # type: ignore[arg-type]
+    worker = Worker(farm, {"prusaslicer": Engine()}, sandbox, limits, folder)  # type: ignore[arg-type]
     task = pb.Task(slicing_id="s1", claim_token="t", model_kind="stl", parts=1)
     task.engine.name, task.engine.version = "prusaslicer", "2.5.0"
     task.claim_lifetime.FromSeconds(45)
     await worker.do(task)
-    assert farm.said == said
