@@ -1,4 +1,4 @@
-"""XML from anybody, as a stream of starts and ends: no document type, no entities, bounded in depth and number, nothing kept."""
+"""XML from anybody, as a stream of starts and ends: no document type, no entities, no depth, not without end, nothing kept."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
