@@ -52,6 +52,8 @@ class Path:
     unit: float = 1.0
     relative: bool = False
     relative_e: bool = False
+    # What M82 or M83 said last.
+    said_relative_e: bool = False
     tool: int = 0
     in_model: bool = False
     drawn: dict[int, float] = field(default_factory=dict)
@@ -144,12 +146,16 @@ class _Block:
         if line.startswith(b";"):
             self._comment(index, line)
         elif line.startswith((b"M82", b"M83")):
-            path.relative_e = line[2:3] == b"3"
+            path.relative_e = path.said_relative_e = line[2:3] == b"3"
             self._relative_e.append((index, float(path.relative_e)))
         elif line.startswith((b"G90", b"G91")):
-            path.relative = path.relative_e = line[2:3] == b"1"
+            # As Klipper has it, which is what slicers mean: G91 is for E, too (Cura's end code), and G90 takes back what it
+            # made relative, not M83. RepRapFirmware and Prusa's firmware leave E alone; only Marlin 2 makes it absolute, and
+            # files for it say M83 once more.
+            path.relative = line[2:3] == b"1"
+            path.relative_e = path.relative or path.said_relative_e
             self._relative.append((index, float(path.relative)))
-            self._relative_e.append((index, float(path.relative)))
+            self._relative_e.append((index, float(path.relative_e)))
         elif line.startswith(b"G92") and line[3:4] in b" \r":
             for letter, value in _WORD.findall(line.partition(b";")[0]):
                 if letter != b"D":

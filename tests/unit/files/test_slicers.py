@@ -14,6 +14,7 @@ from printfarm_files import FileFacts, Kind
 from printfarm_files.facts import from_json, to_json
 from printfarm_files.inspecting import inspect_file
 from printfarm_files.reading import read_facts
+from printfarm_files.toolpath import scan
 from tests.conftest import need
 from tests.support.print_files import binary_stl, cube, zipped
 
@@ -192,3 +193,29 @@ def test_the_scan_agrees_with_the_slicer_on_filament(sliced: Path, tmp_path: Pat
     assert (facts.layer_count, facts.layer_height_mm) == (stated.layer_count, stated.layer_height_mm)
     assert facts.bounds_all == stated.bounds_all and facts.bounds_model is None
     assert (facts.slicer, facts.estimated_seconds, facts.weight_g, facts.cost) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("lift", "high", "drawn"),
+    [
+        # A layer's own code lifts; what is printed after it is as far as before.
+        ((), (100.0, 100.0, 9.8), 49.0),
+        (("G91", "G1 Z0.4", "G90"), (100.0, 100.0, 9.8), 49.0),
+        (("G91", "G1 E-1 Z0.4", "G90", "G1 E1"), (100.0, 100.0, 9.8), 49.0),
+        (("G91", "M83", "G90"), (100.0, 100.0, 9.8), 49.0),
+    ],
+)
+def test_absolute_moves_leave_filament_relative(lift: tuple[str, ...], high: tuple[float, ...], drawn: float) -> None:
+    lines = ["G28", "M83", "G90", "G1 X0 Y0 Z0.2"]
+    for layer in range(1, 50):
+        lines += [f"G1 Z{layer / 5:g}", f"G1 X{layer % 2 * 100} Y100 E1", *lift]
+    path = scan([("\n".join(lines) + "\n").encode()])
+    assert path.bounds_all is not None
+    assert path.bounds_all.high == pytest.approx(high)
+    assert path.lengths == {0: pytest.approx(drawn)}
+
+
+def test_relative_moves_are_for_filament_too_and_absolute_ones_take_that_back() -> None:
+    lines = ["G28", "M82", "G90", "G1 X0 Y0 Z1", "G1 X10 E20", "G91", "G1 E-2 Z1", "G1 E2 Z-1", "G90", "G1 X30 E21"]
+    path = scan([("\n".join(lines) + "\n").encode()])
+    assert path.lengths == {0: pytest.approx(21.0)}
