@@ -34,3 +34,8 @@ class Bucket:
         if len(self._paid) > MOST_KEYS:
             self._paid.popitem(last=False)
         return 0.0
+
+    def give_back(self, key: str) -> None:
+        """What was taken a moment ago was not used."""
+        if key in self._paid:
+            self._paid[key] -= self._interval

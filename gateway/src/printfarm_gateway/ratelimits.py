@@ -35,19 +35,23 @@ class _Shared:
 
     async def take(self, limit: RateLimitItem, *who: str) -> float:
         """Seconds to wait; 0 if it was counted. Raises _RedisAway."""
-        return await self._ask(limit, who, is_taking=True)
+        return await self._ask(limit, who, 1)
 
     async def wait(self, limit: RateLimitItem, *who: str) -> float:
         """Seconds to wait, counting nothing. Raises _RedisAway."""
-        return await self._ask(limit, who, is_taking=False)
+        return await self._ask(limit, who, 0)
 
-    async def _ask(self, limit: RateLimitItem, who: tuple[str, ...], *, is_taking: bool) -> float:
+    async def give_back(self, limit: RateLimitItem, *who: str) -> None:
+        """What was counted a moment ago counts no more. Raises _RedisAway."""
+        await self._ask(limit, who, -1)
+
+    async def _ask(self, limit: RateLimitItem, who: tuple[str, ...], cost: int) -> float:
         if time.monotonic() < self._away_until:
             raise _RedisAway
         try:
             async with asyncio.timeout(_REDIS_SECONDS):
-                method = self._limiter.hit if is_taking else self._limiter.test
-                if await method(limit, *who):
+                counted = self._limiter.hit(limit, *who, cost=cost) if cost else self._limiter.test(limit, *who)
+                if await counted:
                     return 0.0
                 stats = await self._limiter.get_window_stats(limit, *who)
                 return min(60.0, max(1.0, stats.reset_time - time.time()))
@@ -99,15 +103,31 @@ class RateLimits:
             except _RedisAway:
                 return
 
-    async def may_log_in(self, source: str) -> None:
-        """As ``may_try``, but raises Problem 503 where that cannot be known of the other gateways."""
-        _refuse_after(self._local_failures.wait(source))
+    async def log_in(self, source: str) -> None:
+        """Counts an attempt as failed before its outcome is known: however many come at once, no more passwords are tried.
+
+        As ``may_try``, but raises Problem 503 where it cannot be counted with the other gateways."""
+        _refuse_after(self._local_failures.take(source))
+        if self._shared is None:
+            return
+        try:
+            wait = await self._shared.take(self._failures, "failure", source)
+        except _RedisAway as error:
+            self._local_failures.give_back(source)
+            why = "nobody can log in while Redis is away; keys and tokens work"
+            raise Problem(Code.UNAVAILABLE, why, headers={"Retry-After": "5"}) from error
+        if wait > 0:
+            self._local_failures.give_back(source)
+        _refuse_after(wait)
+
+    async def did_not_fail(self, source: str) -> None:
+        """The attempt that ``log_in`` counted."""
+        self._local_failures.give_back(source)
         if self._shared is not None:
             try:
-                _refuse_after(await self._shared.wait(self._failures, "failure", source))
-            except _RedisAway as error:
-                why = "nobody can log in while Redis is away; keys and tokens work"
-                raise Problem(Code.UNAVAILABLE, why, headers={"Retry-After": "5"}) from error
+                await self._shared.give_back(self._failures, "failure", source)
+            except _RedisAway:
+                return
 
     async def failed(self, source: str) -> None:
         """Counts an attempt that failed; in this process always, so that losing Redis opens nothing."""

@@ -111,6 +111,27 @@ async def test_wrong_passwords_count_and_say_nothing_of_the_name(gateway: Tested
         assert code_of(answer) == (429, "RATE_LIMITED")
 
 
+async def test_attempts_to_log_in_that_come_at_once_are_counted_before_they_are_tried(gateway: TestedGateway) -> None:
+    access = gateway.plane.operator.access
+    request = pb.CreateUserRequest(name="willi", password=PASSWORD, role=pb.ROLE_VIEWER)
+    await gateway.plane.operator(access.CreateUser, request)
+    async with (
+        gateway_over(gateway.plane, gateway.keys, failures_per_minute=5) as strict,
+        strict.client(None) as client,
+    ):
+
+        async def log_in(name: str) -> int:
+            login = {"name": name, "password": PASSWORD}
+            return (await client.post("/api/v1/auth/token", json=login)).status_code
+
+        # Those that succeed count for nothing.
+        assert [await log_in("willi") for _ in range(8)] == [200] * 8
+        # One password for many names: no name has too many attempts, the source has.
+        seen = await asyncio.gather(*(log_in(f"nobody-{number}") for number in range(40)))
+        assert (seen.count(401), seen.count(429)) == (5, 35)
+        assert await log_in("willi") == 429
+
+
 async def test_one_key_is_counted_however_many_sources_it_has(gateway: TestedGateway) -> None:
     limits: dict[str, Any] = {"requests_per_minute": 3, "trusted_proxies": "127.0.0.1"}
     async with gateway_over(gateway.plane, gateway.keys, **limits) as strict, strict.client("viewer") as client:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from printfarm.control.v1 import access_service_pb2 as pb
 from tests.conftest import need
 from tests.support.gateway import TestedGateway, gateway_over
 from tests.support.redis import RedisServer
@@ -62,6 +63,27 @@ async def test_two_gateways_count_together_and_go_on_alone_when_redis_is_gone(
         assert (shut.status_code, shut.json()["code"]) == (503, "UNAVAILABLE")
         by_key = {"X-Forwarded-For": "10.1.1.3", "X-API-Key": gateway.keys["viewer"]}
         assert (await second.get("/api/v1/me", headers=by_key)).status_code == 200
+
+
+async def test_attempts_to_log_in_at_once_are_counted_at_both(gateway: TestedGateway, redis: RedisServer) -> None:
+    access = gateway.plane.operator.access
+    wanted = {"name": "rita", "password": "correct horse battery"}
+    await gateway.plane.operator(access.CreateUser, pb.CreateUserRequest(**wanted, role=pb.ROLE_VIEWER))
+    limits = {"redis_url": redis.url, "failures_per_minute": 6}
+    async with (
+        gateway_over(gateway.plane, gateway.keys, **limits) as one,
+        gateway_over(gateway.plane, gateway.keys, **limits) as two,
+        one.client(None) as first,
+        two.client(None) as second,
+    ):
+        await becomes(one, "ok")
+        for client in (first, second) * 4:
+            assert (await client.post("/api/v1/auth/token", json=wanted)).status_code == 200
+        guesses = [{"name": f"nobody-{number}", "password": "correct horse battery"} for number in range(24)]
+        turns = zip(guesses, (first, second) * 12, strict=True)
+        asked = [client.post("/api/v1/auth/token", json=guess) for guess, client in turns]
+        seen = [answer.status_code for answer in await asyncio.gather(*asked)]
+        assert (seen.count(401), seen.count(429)) == (6, 18)
 
 
 async def test_redis_comes_back(gateway: TestedGateway, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

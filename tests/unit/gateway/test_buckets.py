@@ -35,6 +35,15 @@ def test_asking_takes_nothing() -> None:
     assert bucket.wait("a") > 0
 
 
+def test_what_is_given_back_can_be_taken_again() -> None:
+    bucket = Bucket(2, Clock())
+    bucket.give_back("a")
+    assert [bucket.take("a") for _ in range(2)] == [0.0] * 2
+    bucket.give_back("a")
+    assert bucket.take("a") == 0.0
+    assert bucket.take("a") > 0
+
+
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=60), st.integers(1, 20))
 def test_never_more_than_twice_the_rate_in_a_minute(pauses: list[float], per_minute: int) -> None:
     clock = Clock()

@@ -12,6 +12,7 @@ from .. import schemas, views
 from ..auth import UNAUTHENTICATED
 from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, page, problems
 from ..problems import Problem
+from ..ratelimits import RateLimits
 from ..routes import FarmRoute
 from ..tokens import ACCESS_SECONDS, TokenRefused, Tokens
 
@@ -24,15 +25,17 @@ _NO_STORE = {"Cache-Control": "no-store"}
 async def log_in(request: Request, login: schemas.Login, control: Control) -> Response:
     """A short-lived access token and a refresh token for a person."""
     source = request.scope["printfarm.source"]
-    await request.app.state.limits.may_log_in(source)
+    limits: RateLimits = request.app.state.limits
+    await limits.log_in(source)
     asked = pb.AuthenticatePasswordRequest(name=login.name, password=login.password)
     try:
         found = (await control.call(control.access.AuthenticatePassword, asked)).principal
     except FarmError as error:
         if error.code is Code.UNAUTHENTICATED:
-            await request.app.state.limits.failed(source)
             raise Problem(Code.UNAUTHENTICATED, "name or password is wrong") from error
+        await limits.did_not_fail(source)
         raise
+    await limits.did_not_fail(source)
     return _pair(request, login.name, found.generation)
 
 
