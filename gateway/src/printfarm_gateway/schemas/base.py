@@ -1,5 +1,6 @@
 """What all shapes are made of, and what every answer may be: a page, or a problem."""
 
+import re
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
@@ -9,8 +10,12 @@ EXAMPLE_ID = "01932f6e-7b1c-7c3a-9d2f-5e8a4b6c7d10"
 EXAMPLE_SHA256 = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"
 
 
+# A number as text would be taken for seconds since 1970.
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:", re.A)
+
+
 def _text_only(value: Any) -> Any:
-    if isinstance(value, str) and 0 < len(value) <= 40 and "1970" <= value[:4] < "2200":
+    if isinstance(value, str) and len(value) <= 40 and _TIME.match(value) and "1970" <= value[:4] < "2200":
         return value
     raise ValueError("must be an RFC 3339 time between 1970 and 2200, such as 2026-12-01T08:00:00Z")
 
