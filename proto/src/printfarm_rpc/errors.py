@@ -15,6 +15,12 @@ from grpc_status import rpc_status
 
 DOMAIN = "printfarm"
 _LOG = structlog.get_logger(__name__)
+# An error travels as metadata, of which METADATA_BYTES are let through: the message twice, once with three bytes for each
+# that is not ASCII, and the rest as base64. Together these stay below it.
+_MESSAGE_BYTES = 1000
+_MOST_FIELDS = 10
+_FIELD_BYTES = 300
+_ALL_FIELDS_BYTES = 2400
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +135,27 @@ def unexpected(error: BaseException) -> FarmError:
 def to_status(error: FarmError) -> status_pb2.Status:
     """The error as ``google.rpc.Status``."""
     number: int = error.code.grpc_status.value[0]
-    status = status_pb2.Status(code=number, message=error.detail[:1000])
+    status = status_pb2.Status(code=number, message=_cut(error.detail, _MESSAGE_BYTES))
     info = error_details_pb2.ErrorInfo(reason=error.code.name, domain=DOMAIN, metadata=error.facts)
     status.details.append(_packed(info))
     if error.fields:
         bad = error_details_pb2.BadRequest()
-        for violation in error.fields:
-            bad.field_violations.add(field=violation.field, description=violation.description)
+        left = _ALL_FIELDS_BYTES
+        for violation in error.fields[:_MOST_FIELDS]:
+            name = _cut(violation.field, _FIELD_BYTES)
+            description = _cut(violation.description, _FIELD_BYTES)
+            left -= len(name.encode()) + len(description.encode())
+            if left < 0:
+                break
+            bad.field_violations.add(field=name, description=description)
         status.details.append(_packed(bad))
     return status
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many bytes of it, as UTF-8."""
+    whole = text.encode(errors="replace")
+    return text if len(whole) <= most else whole[: most - 4].decode(errors="ignore") + " ..."
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> AnyMessage:

@@ -113,6 +113,15 @@ async def test_the_first_findings_are_told_and_all_are_counted(gateway: TestedGa
     assert problem["detail"].endswith("and 22 more")
 
 
+async def test_what_is_found_in_an_endless_line_is_told_in_part(gateway: TestedGateway) -> None:
+    async with gateway.client() as client:
+        answer = await send(client, SOUND + ("@" + "A" * 20_000 + "\n") * 3)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (422, Code.UNSAFE_FILE.name)
+    assert [error["fix"][:8] for error in problem["errors"]] == ["line 6: ", "line 7: ", "line 8: "]
+    assert max(len(error["fix"]) for error in problem["errors"]) <= 300
+
+
 async def test_a_resumable_upload_is_refused_when_it_is_whole(gateway: TestedGateway) -> None:
     content = b"G28\nM997 ; resumable\n"
     async with gateway.client() as client:
