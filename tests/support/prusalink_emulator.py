@@ -42,6 +42,9 @@ class PrusaLinkEmulator(HttpEmulator):
         self.loses_upload_reply = False
         self.truncates_upload = False
         self.is_starting = False
+        # Buddy's preview: a start is taken, and waits for an answer at the screen.
+        self.asks_before_a_print = False
+        self._asked_about = ""
         self._open = 0
         self._dismissed: object = None
 
@@ -50,6 +53,11 @@ class PrusaLinkEmulator(HttpEmulator):
     def touch_screen(self) -> None:
         """Somebody dismisses what the screen shows."""
         self._dismissed = self.machine.advance().ended
+
+    def answer_question(self) -> None:
+        """Somebody says yes."""
+        name, self._asked_about, self.attention = self._asked_about, "", False
+        assert self._begin(name)
 
     def start_foreign(self, name: str, content: bytes) -> None:
         """From the stick, at the printer."""
@@ -232,7 +240,11 @@ class PrusaLinkEmulator(HttpEmulator):
     def _start(self, name: str) -> Reply:
         if name not in self.machine.files:
             return self.error(404, "Not Found")
-        if self.refuses_starts or self.attention or not self._begin(name):
+        if self.refuses_starts or self.attention:
+            return self.error(409, "Not in state to print")
+        if self.asks_before_a_print:
+            self.attention, self._asked_about = True, name
+        elif not self._begin(name):
             return self.error(409, "Not in state to print")
         if self.loses_start_reply:
             self.loses_start_reply = False

@@ -365,6 +365,54 @@ async def test_the_strongest_stop_is_a_cancel_and_says_when_there_is_none(buddy:
     assert any(fact["event"] == "cancel" for fact in buddy.machine.log)
 
 
+async def test_a_print_that_waits_for_an_answer_is_no_standstill(buddy: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("printfarm_agent.drivers.prusalink.driver._NUMBER_SECONDS", 0.1)
+    buddy.emulator.asks_before_a_print = True
+    await buddy.begin(20.0)
+    with pytest.raises(Refused, match="attention"):
+        await buddy.driver.emergency_stop()
+    buddy.emulator.answer_question()
+    await buddy.driver.emergency_stop()
+    assert any(fact["event"] == "cancel" for fact in buddy.machine.log)
+
+
+@pytest.mark.parametrize("word", ["BUSY", "PRINTING", "ATTENTION", "PONDERING", "ERROR"])
+async def test_only_a_word_for_standstill_is_one(buddy: Case, word: str) -> None:
+    buddy.emulator.state_word = word
+    with pytest.raises(Refused, match="nothing to cancel yet"):
+        await buddy.driver.emergency_stop()
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_start_that_does_not_show_yet_is_no_standstill(
+    buddy: Case, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("printfarm_agent.drivers.prusalink.driver._NUMBER_SECONDS", 0.1)
+    monkeypatch.setattr(buddy.emulator, "_begin", lambda name: True)
+    buddy.emulator.loses_start_reply = not is_known
+    with contextlib.nullcontext() if is_known else pytest.raises(OutcomeUnknown):
+        await buddy.begin(20.0)
+    with pytest.raises(Refused, match="idle"):
+        await buddy.driver.emergency_stop()
+
+
+async def test_a_start_that_was_refused_is_a_standstill(buddy: Case) -> None:
+    buddy.emulator.refuses_starts = True
+    with pytest.raises(Refused):
+        await buddy.begin(20.0)
+    with pytest.raises(NothingToStop):
+        await buddy.driver.emergency_stop()
+
+
+async def test_a_persons_file_with_a_name_like_ours_is_not_ours(buddy: Case) -> None:
+    buddy.emulator.start_foreign("pfeife.gcode", gcode(20.0))
+    await buddy.until(ObservedState.PRINTING)
+    for command in (buddy.driver.cancel, buddy.driver.pause, buddy.driver.resume):
+        with pytest.raises(Refused, match="somebody else's"):
+            await command()
+    assert not any(fact["event"] in ("cancel", "pause") for fact in buddy.machine.log)
+
+
 # -- the real PrusaLink for a Raspberry Pi
 
 

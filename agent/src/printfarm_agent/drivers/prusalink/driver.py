@@ -30,7 +30,7 @@ from ...driver_options import DriverOptions
 from ..http_peer import Answer, Upload, upload_seconds
 from . import protocol
 from .link import Link, Login, taken
-from .memory import Memory, fold
+from .memory import BEGIN_SECONDS, Memory, fold
 
 # The slowest Wi-Fi seen is 30 kB/s.
 _SLOWEST_UPLOAD = 20_000.0
@@ -62,6 +62,8 @@ class PrusaLinkDriver:
         self._serial_number = serial_number
         self._server: protocol.Server | None = None
         self._memory: Memory | None = None
+        # When a start was sent whose outcome is not known, or not yet.
+        self._start_sent: float | None = None
         self._names: dict[str, str] = {}
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
@@ -91,6 +93,8 @@ class PrusaLinkDriver:
 
     async def _observe(self, link: Link) -> Observation:
         look = await self._look(link)
+        if look.job is not None:
+            self._start_sent = None
         dialect = self._server.dialect if self._server else protocol.Dialect.BUDDY
         self._memory, told = fold(self._memory, look, time.monotonic(), dialect)
         return told
@@ -228,10 +232,18 @@ class PrusaLinkDriver:
             if self._is_pi() and look.native in protocol.ENDED:
                 raise Refused("PrusaLink still shows the end of the last print, for some seconds")
             where = await self._place(name)
-            taken(await self._link.ask("POST", where), _NO_START)
-            self._memory = Memory(name, None, time.monotonic())
+            await self._send_start(where)
+            self._memory, self._start_sent = Memory(name, None, time.monotonic()), None
             number = await self._find_number(name)
         return Handle(1, {"print_number": number, "serial_number": self._serial_number, "path": where})
+
+    async def _send_start(self, where: str) -> None:
+        self._start_sent = time.monotonic()
+        try:
+            taken(await self._link.ask("POST", where), _NO_START)
+        except (Refused, ConnectionLost):
+            self._start_sent = None
+            raise
 
     async def _find_number(self, name: str) -> int | None:
         """The start's answer has none. Not finding it is no failure: the name tells as well."""
@@ -272,7 +284,7 @@ class PrusaLinkDriver:
             known = self._memory
             if known is None or known.ending is not None or known.job_id is None:
                 raise Refused("the printer prints nothing of ours")
-            if not (known.name or "").startswith("pf"):
+            if known.name is None or not (protocol.is_runs(known.name) or known.name in self._names.values()):
                 raise Refused("the print is somebody else's")
             if method == "DELETE":
                 self._memory = replace(known, cancel_asked=True)
@@ -305,10 +317,20 @@ class PrusaLinkDriver:
     async def emergency_stop(self) -> None:
         look = protocol.look(_told(await self._emergency.ask("GET", "/api/v1/status")))
         if look.job is None:
+            if look.native not in protocol.STARTABLE or self._may_begin():
+                # Such as Buddy's question before a print: once it is answered it prints.
+                raise Refused(f"PrusaLink has nothing to cancel yet, and the printer is {look.native.value.lower()}")
             raise NothingToStop("PrusaLink has no emergency stop, and nothing prints that could be cancelled")
         if self._memory is not None and self._memory.job_id == look.job.job_id:
             self._memory = replace(self._memory, cancel_asked=True)
         taken(await self._emergency.ask("DELETE", f"/api/v1/job/{look.job.job_id}"), _NO_CHANGE)
+
+    def _may_begin(self) -> bool:
+        """A start of ours has been taken, or may have been, and does not show."""
+        sent = self._start_sent
+        return (self._memory is not None and self._memory.begins) or (
+            sent is not None and time.monotonic() - sent < BEGIN_SECONDS
+        )
 
     async def close(self) -> None:
         """Lets go of the printer. A print goes on."""

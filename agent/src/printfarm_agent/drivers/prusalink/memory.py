@@ -16,7 +16,7 @@ _SLACK_SECONDS = 5.0
 # One look may fall into a moment of change.
 _GONE_LOOKS = 2
 # A start that was taken shows as a job within this.
-_BEGIN_SECONDS = 60.0
+BEGIN_SECONDS = 60.0
 # How long the Pi shows an end, and takes no other print (``PRINT_END_TIMEOUT`` of PrusaLink 0.8.1).
 _END_SHOWN_SECONDS = 11.0
 _HEATING_DEGREES = 10.0
@@ -44,6 +44,11 @@ class Memory:
     message: str = ""
     gone_looks: int = 0
 
+    @property
+    def begins(self) -> bool:
+        """The start was taken, and the printer has not shown a job for it yet."""
+        return self.job_id is None and self.ending is None
+
 
 def fold(memory: Memory | None, look: Look, now: float, dialect: Dialect) -> tuple[Memory | None, Observation]:
     """Takes a look in: what is known afterwards, and what to tell. A job's name must be the agent's name for it."""
@@ -57,7 +62,7 @@ def fold(memory: Memory | None, look: Look, now: float, dialect: Dialect) -> tup
 def _taken(memory: Memory | None, look: Look, now: float) -> Memory:
     job = look.job
     assert job is not None
-    begins = memory is not None and memory.job_id is None and memory.ending is None
+    begins = memory is not None and memory.begins
     if memory is not None and begins and job.name is None:
         # Whose it is will be told by its name.
         return replace(memory, seen_at=now)
@@ -104,7 +109,7 @@ def _without_job(memory: Memory, look: Look, now: float, dialect: Dialect) -> Me
 
 def _gone(memory: Memory, now: float) -> Memory:
     looks = memory.gone_looks + 1
-    if looks < _GONE_LOOKS or (memory.job_id is None and now - memory.seen_at < _BEGIN_SECONDS):
+    if looks < _GONE_LOOKS or (memory.job_id is None and now - memory.seen_at < BEGIN_SECONDS):
         return replace(memory, gone_looks=looks)
     if memory.job_id is None:
         return replace(memory, ending=Ending.FAILED, message="the printer took the start, and did not print")
@@ -159,7 +164,7 @@ def _told(memory: Memory | None, look: Look, dialect: Dialect) -> Observation:
 def _state(memory: Memory | None, look: Look) -> ObservedState:
     native, has_job = look.native, look.job is not None
     is_open = memory is not None and memory.ending is None
-    begins = is_open and memory is not None and memory.job_id is None
+    begins = memory is not None and memory.begins
     match native:
         case Native.ERROR:
             return ObservedState.ERROR

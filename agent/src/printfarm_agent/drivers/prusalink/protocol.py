@@ -106,6 +106,11 @@ def long_name(name: str) -> str:
     return f"pf-{'-'.join(digits)}.{suffix}"
 
 
+def is_runs(name: str) -> bool:
+    """The agent's name of a run's file, and nobody else's."""
+    return _FARM_NAME.fullmatch(name) is not None
+
+
 def server(said: Any) -> Server:
     """Raises BadReply for another server."""
     version = reading.table(said)
