@@ -185,7 +185,8 @@ def status(found: job_service_pb2.GetJobResponse, waiting: job_service_pb2.Expla
     """A job with its runs, and why it waits."""
     runs = [run(each) for each in found.runs]
     cost = cost_views.job_cost(found.cost) if found.HasField("cost") else None
-    return {**job(found.job), "runs": runs, "waiting": explanation(waiting) if waiting else None, "cost": cost}
+    told = {"runs": runs, "run_count": found.run_count}
+    return {**job(found.job), **told, "waiting": explanation(waiting) if waiting else None, "cost": cost}
 
 
 def explanation(found: job_service_pb2.ExplainJobResponse) -> JSON:

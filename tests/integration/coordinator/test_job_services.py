@@ -15,10 +15,13 @@ from printfarm.control.v1 import (
     run_service_pb2,
 )
 from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2, telemetry_pb2
+from printfarm_coordinator.adapters.sql import rows, tables
+from printfarm_coordinator.adapters.sql.writing import SqlWriting
 from printfarm_coordinator.app.telemetry import Heater, Sample
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, PrinterState
-from printfarm_coordinator.domain.run import Fact
+from printfarm_coordinator.domain.run import Fact, RunState
 from printfarm_coordinator.grpc_api.convert import timestamp
+from printfarm_coordinator.grpc_api.job_service import MOST_RUNS
 from printfarm_rpc.errors import Code
 from tests.support.control_plane import HOUR, SECOND, Client, ControlPlane
 
@@ -159,6 +162,53 @@ async def test_lists_in_pages_newest_first_and_filtered(plane: ControlPlane) -> 
     assert await listed(states=[job_pb2.JOB_STATE_COMPLETED]) == []
     await client(client.jobs.CancelJob, job_service_pb2.CancelJobRequest(job_id=made[0]))
     assert await listed(states=[job_pb2.JOB_STATE_CANCELLED]) == [made[0]]
+
+
+async def test_jobs_that_name_a_thousand_printers_are_listed_and_explained(plane: ControlPlane) -> None:
+    client = plane.operator
+    for printer_id in ("left", "right"):
+        await plane.add_printer(printer_id)
+    sha256 = await client.store()
+    named = [f"{n:063d}" for n in range(1_000)]
+    wanted = {"printer_ids": named, "tags": [f"{n:063d}" for n in range(64)]}
+    made = [(await client.submit(sha256, requirements=wanted)).job_id for _ in range(34)]
+    found, token = [], ""
+    while True:
+        request = job_service_pb2.ListJobsRequest(page_size=500, page_token=token)
+        page = await client(client.jobs.ListJobs, request)
+        found += [job.job_id for job in page.jobs]
+        if not (token := page.next_page_token):
+            break
+        assert 1 <= len(page.jobs) < 34
+    assert sorted(found) == sorted(made)
+    why = await client(client.jobs.ExplainJob, job_service_pb2.ExplainJobRequest(job_id=made[0]))
+    told = {reason.code: reason.explanation for reason in why.reasons}
+    assert told["not_named"] == f"the job names {', '.join(named[:5])} and 995 more"
+    assert told["tags"].endswith(" and 59 more")
+
+
+async def test_a_job_of_many_runs_shows_the_newest_and_counts_them_all(plane: ControlPlane) -> None:
+    client = plane.operator
+    await plane.add_printer("left")
+    job = await client.submit(await client.store(), quantity=1_000)
+    one = await assign(client, job.job_id, "left")
+    async with plane.farm.store.write("test") as tx:
+        held = await tx.lock_slice(one.run_id)
+        assert held is not None
+        assert isinstance(tx, SqlWriting)
+        for n in range(MOST_RUNS):
+            over = replace(
+                held.run,
+                run_id=f"r{n:04}",
+                epoch=1_000 + n,
+                state=RunState.FAILED,
+                created_at=plane.clock.now + n + 1,
+                ended_at=1,
+            )
+            await tx._insert(tables.run, rows.run_row(over))
+    seen = await get(client, job.job_id)
+    assert seen.run_count == MOST_RUNS + 1
+    assert [run.run_id for run in seen.runs] == [f"r{n:04}" for n in range(MOST_RUNS)]
 
 
 @pytest.mark.parametrize("states", [[0], [99], [1, -1]])

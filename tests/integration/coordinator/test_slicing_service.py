@@ -281,6 +281,46 @@ async def test_profiles_are_versioned_and_the_late_writer_loses(plane: ControlPl
     assert [p.name for p in listed] == ["material", "printer"]
 
 
+async def test_long_profiles_are_listed_in_pages_and_all_their_versions_can_be_read(plane: ControlPlane) -> None:
+    client = plane.operator
+    stub = await put_profiles(client)
+    code = "G4 P1\n" * 2_700
+    long = dict.fromkeys(("start_gcode", "end_gcode", "before_layer_gcode", "layer_gcode"), code)
+
+    async def put(name: str, number: int) -> None:
+        request = profiles_pb.PutProfileRequest(
+            name=name,
+            kind=profiles_pb.PROFILE_KIND_PRINTER,
+            engine="prusaslicer",
+            settings=PRINTER_SETTINGS | long | {"end_gcode": f"{code}G4 P{number}"},
+            printer_models=["M"],
+        )
+        await client(stub.PutProfile, request)
+
+    for number in range(34):
+        await put("often", number)
+        await put(f"one-{number:02}", number)
+    versions: list[int] = []
+    while not versions or versions[0] > 1:
+        request = profiles_pb.GetProfileRequest(name="often", before_version=versions[0] if versions else 0)
+        found = (await client(stub.GetProfile, request)).versions
+        assert 1 < len(found) < 34
+        versions = [p.version for p in found] + versions
+    assert versions == list(range(1, 35))
+    listed: list[str] = []
+    token = ""
+    while True:
+        page = await client(stub.ListProfiles, profiles_pb.ListProfilesRequest(page_size=500, page_token=token))
+        listed += [p.name for p in page.profiles]
+        if not (token := page.next_page_token):
+            break
+    assert listed == sorted(["material", "often", "printer", "quality", *(f"one-{n:02}" for n in range(34))])
+    wrong = profiles_pb.ListProfilesRequest(page_token="forged")
+    assert [each.field for each in (await client.refused(stub.ListProfiles, wrong)).fields] == ["page_token"]
+    wrong_version = profiles_pb.GetProfileRequest(name="often", before_version=-1)
+    assert (await client.refused(stub.GetProfile, wrong_version)).code is Code.INVALID_ARGUMENT
+
+
 def _get(job: job_pb2.Job) -> Any:
     return jobs_pb.GetJobRequest(job_id=job.job_id)
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.control_plane import GCODE
 from tests.support.gateway import TestedGateway
+from tests.support.slicings import QUALITY_SETTINGS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,5 +24,24 @@ async def test_a_job_with_its_file_is_accepted(gateway: TestedGateway) -> None:
         status = (await client.get(answer.headers["location"])).json()
     assert (status["job_id"], status["state"]) == (receipt["job_id"], receipt["state"])
     assert (status["quantity"], status["good_parts"], status["progress"]) == (3, 0, 0.0)
-    assert (status["file_name"], status["runs"]) == ("a.gcode", [])
+    assert (status["file_name"], status["runs"], status["run_count"]) == ("a.gcode", [], 0)
     assert status["waiting"]["summary"]
+
+
+async def test_profiles_come_in_pages_and_versions_before_a_number(gateway: TestedGateway) -> None:
+    body = {"kind": "quality", "engine": "prusaslicer", "settings": QUALITY_SETTINGS}
+    async with gateway.client("admin") as client:
+        for height in ("0.1", "0.2", "0.3"):
+            for name in ("paged-a", "paged-b"):
+                made = await client.put(
+                    f"/api/v1/profiles/{name}", json=body | {"settings": QUALITY_SETTINGS | {"layer_height": height}}
+                )
+                assert made.status_code == 200, made.text
+        first = (await client.get("/api/v1/profiles?limit=1")).json()
+        second = (await client.get("/api/v1/profiles", params={"limit": 1, "cursor": first["next"]})).json()
+        assert [page["items"][0]["name"] for page in (first, second)] == ["paged-a", "paged-b"]
+        assert second["next"] is None
+        assert (await client.get("/api/v1/profiles?cursor=forged")).status_code == 400
+        versions = (await client.get("/api/v1/profiles/paged-a?before=3")).json()["versions"]
+        assert [each["version"] for each in versions] == [1, 2]
+        assert (await client.get("/api/v1/profiles/paged-a?before=-1")).status_code == 422

@@ -12,6 +12,8 @@ from .ports import AlreadyExists, Reading, Writing
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 MOST_PROFILES = 1_000
+# Jobs that were accepted under them keep them all.
+MOST_VERSIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ async def put_profile(farm: Farm, caller: Caller, order: ProfileOrder) -> Profil
             raise Invalid("kind", f"must stay {last.kind}: give another name to a profile of another kind")
         if last is not None and last.retired_at is None and _same(last, made):
             return last
+        if made.version > MOST_VERSIONS:
+            raise RuleError(
+                "QUOTA_EXCEEDED", f"a profile has at most {MOST_VERSIONS} versions: go on under another name"
+            )
         await tx.add_profile(made)
         await tx.retire_profile(order.name, None)
         await tx.append_audit([AuditEntry("profile.put", "profile", made.label, caller.name, "", 0)])

@@ -1,5 +1,6 @@
 """A printer: its abilities, its bed and its gates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -9,6 +10,8 @@ from .abilities import Abilities as Abilities
 from .abilities import Obstacle as Obstacle
 from .job import Requirements
 from .own_word import file_mismatches, suits_file
+
+_MOST_LISTED = 5
 
 
 class PrinterState(StrEnum):
@@ -171,7 +174,13 @@ def gates_closed(printer: Printer, *, agent_reachable: bool, agent_draining: boo
 def _named_printers(printer: Printer, wanted: Requirements) -> Obstacle | None:
     if not wanted.printer_ids or printer.printer_id in wanted.printer_ids:
         return None
-    return Obstacle("not_named", f"the job names {', '.join(wanted.printer_ids)}")
+    return Obstacle("not_named", f"the job names {_listed(wanted.printer_ids)}")
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Each printer's reason says it: the first are enough."""
+    more = len(words) - _MOST_LISTED
+    return ", ".join(words[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _volume(has: Abilities, wanted: Requirements) -> Obstacle | None:
@@ -216,4 +225,4 @@ def _has_word(has: str | None, want: str | None) -> bool:
 
 def _tags(has: Abilities, wanted: Requirements) -> Obstacle | None:
     missing = [tag for tag in wanted.tags if tag not in has.tags]
-    return Obstacle("tags", f"lacks {', '.join(missing)}") if missing else None
+    return Obstacle("tags", f"lacks {_listed(missing)}") if missing else None

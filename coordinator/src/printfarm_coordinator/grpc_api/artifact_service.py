@@ -1,7 +1,7 @@
 """ArtifactService: bytes in and out, in chunks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from printfarm.control.v1 import artifact_service_pb2 as pb
 from printfarm.control.v1 import artifact_service_pb2_grpc as rpc
@@ -9,7 +9,7 @@ from printfarm.model.v1 import artifact_pb2
 from printfarm_files import Kind, Refused
 from printfarm_files.thumbnails import PICTURE_SIZES, PICTURE_VERSION
 from printfarm_rpc.errors import Code, FarmError, invalid
-from printfarm_rpc.limits import CHUNK_BYTES, FILE_MESSAGE_BYTES, LARGEST_CHUNK_BYTES, UNARY_DEADLINE_SECONDS
+from printfarm_rpc.limits import CHUNK_BYTES, LARGEST_CHUNK_BYTES, UNARY_DEADLINE_SECONDS
 from printfarm_rpc.serving import Context
 
 from ..app import uploads as cases
@@ -22,13 +22,12 @@ from ..app.ports import NotRead, Role
 from ..domain.errors import RuleError
 from . import convert, file_convert
 from .authorize import caller_of
-from .paging import page_size, place, token
+from .paging import as_many_as_fit, page_size, place, token
 from .streams import first_of
 from .validate import check_text
 
 _SERVICE = "/printfarm.control.v1.ArtifactService/"
 _LOST = "the stored file is missing, or shorter than it should be"
-_PAGE_BYTES = FILE_MESSAGE_BYTES // 2
 _USUAL_PICTURE = 256
 # Less than a caller waits for an answer.
 _PICTURE_SECONDS = UNARY_DEADLINE_SECONDS - 3.0
@@ -108,7 +107,7 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
             found = await look.artifacts(wanted)
             stored = await look.file_facts([artifact.sha256 for artifact in found])
         files = [file_convert.file(artifact, stored.get(artifact.sha256)) for artifact in found[:size]]
-        page = files[: _as_many_as_fit(files)]
+        page = files[: as_many_as_fit(files)]
         last = found[len(page) - 1] if len(page) < len(found) else None
         following = token("artifacts", last.created_at, last.sha256) if last else ""
         return pb.ListArtifactsResponse(artifacts=page, next_page_token=following)
@@ -189,16 +188,6 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         async with self._farm.store.read() as look:
             stored = await look.file_facts([found.sha256])
         return file_convert.file(found, stored.get(found.sha256))
-
-
-def _as_many_as_fit(files: Sequence[artifact_pb2.Artifact]) -> int:
-    """Files tell as much as they like of themselves; an answer has its limit. At least one."""
-    left = _PAGE_BYTES
-    for count, file in enumerate(files):
-        left -= file.ByteSize()
-        if left < 0:
-            return max(1, count)
-    return len(files)
 
 
 def _kind(asked: int) -> str:

@@ -19,10 +19,11 @@ from ..domain.printer import Obstacle
 from . import convert, cost_convert, views
 from .agent_convert import duration
 from .authorize import caller_of
-from .paging import page_size, place, token
+from .paging import as_many_as_fit, page_size, place, token
 
 _SERVICE = "/printfarm.control.v1.JobService/"
 _DIGEST_BYTES = 32
+MOST_RUNS = 500
 
 
 class JobServicer(rpc.JobServiceServicer):
@@ -49,7 +50,10 @@ class JobServicer(rpc.JobServiceServicer):
             if found is None:
                 raise cases.missing("job", request.job_id)
             made, runs, cost = await views.job_with_cost(self._farm, look, found)
-        return pb.GetJobResponse(job=made, runs=runs, cost=cost)
+        # The newest; ListRuns tells them all.
+        newest = runs[::-1][:MOST_RUNS]
+        told = newest[: as_many_as_fit(newest)][::-1]
+        return pb.GetJobResponse(job=made, runs=told, cost=cost, run_count=len(runs))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         caller_of(_SERVICE + "ListJobs", context, request)
@@ -65,10 +69,11 @@ class JobServicer(rpc.JobServiceServicer):
         )
         async with self._farm.store.read() as look:
             found = await look.jobs(wanted)
-            page = found[:size]
-            made = await views.jobs(self._farm, look, page, await look.active_runs() if page else ())
-        following = token("jobs", page[-1].created_at, page[-1].job_id) if len(found) > size else ""
-        return pb.ListJobsResponse(jobs=made, next_page_token=following)
+            made = await views.jobs(self._farm, look, found[:size], await look.active_runs() if found else ())
+        page = made[: as_many_as_fit(made)]
+        last = found[len(page) - 1] if len(page) < len(found) else None
+        following = token("jobs", last.created_at, last.job_id) if last else ""
+        return pb.ListJobsResponse(jobs=page, next_page_token=following)
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, context: Context) -> pb.UpdateJobResponse:
         caller = caller_of(_SERVICE + "UpdateJob", context, request)

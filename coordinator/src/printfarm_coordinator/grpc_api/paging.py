@@ -6,10 +6,15 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
 
 from printfarm_rpc.errors import invalid
+from printfarm_rpc.limits import FILE_MESSAGE_BYTES
 
 DEFAULT_SIZE, LARGEST_SIZE = 50, 500
+PAGE_BYTES = FILE_MESSAGE_BYTES // 2
 _MAC_BYTES = 12
 # Of this process: a token does not outlive a restart, and the client begins its list again.
 _KEY = secrets.token_bytes(32)
@@ -20,6 +25,16 @@ def page_size(asked: int) -> int:
     if asked < 0:
         raise invalid("page_size", f"must be 1 to {LARGEST_SIZE}")
     return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
+
+
+def as_many_as_fit(messages: Sequence[Message]) -> int:
+    """How many of the first an answer takes: what people wrote may be long, and an answer has its limit. At least one."""
+    left = PAGE_BYTES
+    for count, message in enumerate(messages):
+        left -= message.ByteSize()
+        if left < 0:
+            return max(1, count)
+    return len(messages)
 
 
 def token(kind: str, *place: int | str) -> str:

@@ -329,9 +329,13 @@ class Waiting(BaseModel):
 class JobStatus(Job):
     """A job with its runs, and why it waits while it does."""
 
-    model_config = example({**_SEEN_EXAMPLE, "runs": [RUN_EXAMPLE], "waiting": None, "cost": JOB_COST_EXAMPLE})
+    model_config = example(
+        {**_SEEN_EXAMPLE, "runs": [RUN_EXAMPLE], "run_count": 1, "waiting": None, "cost": JOB_COST_EXAMPLE}
+    )
 
+    # Oldest first, the newest 500 at most; ``/api/v1/runs`` lists them all.
     runs: list[Run]
+    run_count: int
     waiting: Waiting | None
     # Null if the farm reckons no cost.
     cost: JobCost | None

@@ -71,7 +71,7 @@ class Profile(BaseModel):
 
 
 class ProfileVersions(BaseModel):
-    """All versions, oldest first."""
+    """The newest versions, oldest first; they count from 1."""
 
     model_config = example({"versions": [_SEEN_EXAMPLE]})
 

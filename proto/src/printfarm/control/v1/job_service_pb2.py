@@ -29,7 +29,7 @@ from printfarm.model.v1 import job_pb2 as printfarm_dot_model_dot_v1_dot_job__pb
 from printfarm.model.v1 import run_pb2 as printfarm_dot_model_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&printfarm/control/v1/job_service.proto\x12\x14printfarm.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprintfarm/model/v1/cost.proto\x1a\x1cprintfarm/model/v1/job.proto\x1a\x1cprintfarm/model/v1/run.proto\"\xea\x02\n\x10\x43reateJobRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\x17\n\x0fparts_per_plate\x18\x05 \x01(\x05\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12,\n\x08\x64ue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0crequirements\x18\x08 \x01(\x0b\x32 .printfarm.model.v1.Requirements\x12\x18\n\x0bmax_retries\x18\t \x01(\x05H\x00\x88\x01\x01\x12\x16\n\x0erequest_digest\x18\n \x01(\x0c\x12\x0f\n\x07profile\x18\x0b \x01(\t\x12\r\n\x05plate\x18\x0c \x01(\x05\x12\x11\n\tfit_plate\x18\r \x01(\x08\x42\x0e\n\x0c_max_retries\"S\n\x11\x43reateJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x88\x01\n\x0eGetJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\x12%\n\x04runs\x18\x02 \x03(\x0b\x32\x17.printfarm.model.v1.Run\x12)\n\x04\x63ost\x18\x03 \x01(\x0b\x32\x1b.printfarm.model.v1.JobCost\"\x8d\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12,\n\x06states\x18\x03 \x03(\x0e\x32\x1c.printfarm.model.v1.JobState\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x15\n\rname_contains\x18\x05 \x01(\t\"R\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.printfarm.model.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbf\x02\n\x10UpdateJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12,\n\x08\x64ue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63lear_due_time\x18\x06 \x01(\x08\x12\x15\n\x08quantity\x18\x07 \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0bmax_retries\x18\x08 \x01(\x05H\x03\x88\x01\x01\x12\x36\n\x0crequirements\x18\t \x01(\x0b\x32 .printfarm.model.v1.RequirementsB\x07\n\x05_nameB\x0b\n\t_priorityB\x0b\n\t_quantityB\x0e\n\x0c_max_retries\"9\n\x11UpdateJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"2\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"9\n\x11\x43\x61ncelJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"0\n\x0eHoldJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"7\n\x0fHoldJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"3\n\x11ReleaseJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x12ReleaseJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"O\n\x10\x41ssignJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nprinter_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"9\n\x11\x41ssignJobResponse\x12$\n\x03run\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Run\"\xc3\x01\n\x12\x45stimateJobRequest\x12\x17\n\x0f\x61rtifact_sha256\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x17\n\x0fparts_per_plate\x18\x03 \x01(\x05\x12\x36\n\x0crequirements\x18\x04 \x01(\x0b\x32 .printfarm.model.v1.Requirements\x12\x0f\n\x07profile\x18\x05 \x01(\t\x12\r\n\x05plate\x18\x06 \x01(\x05\x12\x11\n\tfit_plate\x18\x07 \x01(\x08\"\xf8\x02\n\x13\x45stimateJobResponse\x12\x0e\n\x06plates\x18\x01 \x01(\x05\x12\x11\n\tpreparing\x18\x02 \x01(\x08\x12/\n\x0crun_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x12run_filament_grams\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12-\n\x08slicings\x18\x05 \x03(\x0b\x32\x1b.printfarm.model.v1.Slicing\x12\x18\n\x10\x61\x62le_printer_ids\x18\x06 \x03(\t\x12\x32\n\x07reasons\x18\x07 \x03(\x0b\x32!.printfarm.model.v1.WaitingReason\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\x12.\n\x04\x63ost\x18\t \x01(\x0b\x32 .printfarm.model.v1.CostEstimate\x12\x17\n\x0fparts_per_plate\x18\n \x01(\x05\x42\x15\n\x13_run_filament_grams\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xa7\x01\n\x12\x45xplainJobResponse\x12\x32\n\x07reasons\x18\x01 \x03(\x0b\x32!.printfarm.model.v1.WaitingReason\x12\x1c\n\x14\x65ligible_printer_ids\x18\x02 \x03(\t\x12.\n\x0bwaiting_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07summary\x18\x04 \x01(\t2\xb2\x07\n\nJobService\x12\\\n\tCreateJob\x12&.printfarm.control.v1.CreateJobRequest\x1a\'.printfarm.control.v1.CreateJobResponse\x12S\n\x06GetJob\x12#.printfarm.control.v1.GetJobRequest\x1a$.printfarm.control.v1.GetJobResponse\x12Y\n\x08ListJobs\x12%.printfarm.control.v1.ListJobsRequest\x1a&.printfarm.control.v1.ListJobsResponse\x12\\\n\tUpdateJob\x12&.printfarm.control.v1.UpdateJobRequest\x1a\'.printfarm.control.v1.UpdateJobResponse\x12\\\n\tCancelJob\x12&.printfarm.control.v1.CancelJobRequest\x1a\'.printfarm.control.v1.CancelJobResponse\x12V\n\x07HoldJob\x12$.printfarm.control.v1.HoldJobRequest\x1a%.printfarm.control.v1.HoldJobResponse\x12_\n\nReleaseJob\x12\'.printfarm.control.v1.ReleaseJobRequest\x1a(.printfarm.control.v1.ReleaseJobResponse\x12\\\n\tAssignJob\x12&.printfarm.control.v1.AssignJobRequest\x1a\'.printfarm.control.v1.AssignJobResponse\x12\x62\n\x0b\x45stimateJob\x12(.printfarm.control.v1.EstimateJobRequest\x1a).printfarm.control.v1.EstimateJobResponse\x12_\n\nExplainJob\x12\'.printfarm.control.v1.ExplainJobRequest\x1a(.printfarm.control.v1.ExplainJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&printfarm/control/v1/job_service.proto\x12\x14printfarm.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprintfarm/model/v1/cost.proto\x1a\x1cprintfarm/model/v1/job.proto\x1a\x1cprintfarm/model/v1/run.proto\"\xea\x02\n\x10\x43reateJobRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\x17\n\x0fparts_per_plate\x18\x05 \x01(\x05\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12,\n\x08\x64ue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0crequirements\x18\x08 \x01(\x0b\x32 .printfarm.model.v1.Requirements\x12\x18\n\x0bmax_retries\x18\t \x01(\x05H\x00\x88\x01\x01\x12\x16\n\x0erequest_digest\x18\n \x01(\x0c\x12\x0f\n\x07profile\x18\x0b \x01(\t\x12\r\n\x05plate\x18\x0c \x01(\x05\x12\x11\n\tfit_plate\x18\r \x01(\x08\x42\x0e\n\x0c_max_retries\"S\n\x11\x43reateJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x9b\x01\n\x0eGetJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\x12%\n\x04runs\x18\x02 \x03(\x0b\x32\x17.printfarm.model.v1.Run\x12)\n\x04\x63ost\x18\x03 \x01(\x0b\x32\x1b.printfarm.model.v1.JobCost\x12\x11\n\trun_count\x18\x04 \x01(\x05\"\x8d\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12,\n\x06states\x18\x03 \x03(\x0e\x32\x1c.printfarm.model.v1.JobState\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x15\n\rname_contains\x18\x05 \x01(\t\"R\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.printfarm.model.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbf\x02\n\x10UpdateJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12,\n\x08\x64ue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63lear_due_time\x18\x06 \x01(\x08\x12\x15\n\x08quantity\x18\x07 \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0bmax_retries\x18\x08 \x01(\x05H\x03\x88\x01\x01\x12\x36\n\x0crequirements\x18\t \x01(\x0b\x32 .printfarm.model.v1.RequirementsB\x07\n\x05_nameB\x0b\n\t_priorityB\x0b\n\t_quantityB\x0e\n\x0c_max_retries\"9\n\x11UpdateJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"2\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"9\n\x11\x43\x61ncelJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"0\n\x0eHoldJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"7\n\x0fHoldJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"3\n\x11ReleaseJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x12ReleaseJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Job\"O\n\x10\x41ssignJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nprinter_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"9\n\x11\x41ssignJobResponse\x12$\n\x03run\x18\x01 \x01(\x0b\x32\x17.printfarm.model.v1.Run\"\xc3\x01\n\x12\x45stimateJobRequest\x12\x17\n\x0f\x61rtifact_sha256\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x17\n\x0fparts_per_plate\x18\x03 \x01(\x05\x12\x36\n\x0crequirements\x18\x04 \x01(\x0b\x32 .printfarm.model.v1.Requirements\x12\x0f\n\x07profile\x18\x05 \x01(\t\x12\r\n\x05plate\x18\x06 \x01(\x05\x12\x11\n\tfit_plate\x18\x07 \x01(\x08\"\xf8\x02\n\x13\x45stimateJobResponse\x12\x0e\n\x06plates\x18\x01 \x01(\x05\x12\x11\n\tpreparing\x18\x02 \x01(\x08\x12/\n\x0crun_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x12run_filament_grams\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12-\n\x08slicings\x18\x05 \x03(\x0b\x32\x1b.printfarm.model.v1.Slicing\x12\x18\n\x10\x61\x62le_printer_ids\x18\x06 \x03(\t\x12\x32\n\x07reasons\x18\x07 \x03(\x0b\x32!.printfarm.model.v1.WaitingReason\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\x12.\n\x04\x63ost\x18\t \x01(\x0b\x32 .printfarm.model.v1.CostEstimate\x12\x17\n\x0fparts_per_plate\x18\n \x01(\x05\x42\x15\n\x13_run_filament_grams\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xa7\x01\n\x12\x45xplainJobResponse\x12\x32\n\x07reasons\x18\x01 \x03(\x0b\x32!.printfarm.model.v1.WaitingReason\x12\x1c\n\x14\x65ligible_printer_ids\x18\x02 \x03(\t\x12.\n\x0bwaiting_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07summary\x18\x04 \x01(\t2\xb2\x07\n\nJobService\x12\\\n\tCreateJob\x12&.printfarm.control.v1.CreateJobRequest\x1a\'.printfarm.control.v1.CreateJobResponse\x12S\n\x06GetJob\x12#.printfarm.control.v1.GetJobRequest\x1a$.printfarm.control.v1.GetJobResponse\x12Y\n\x08ListJobs\x12%.printfarm.control.v1.ListJobsRequest\x1a&.printfarm.control.v1.ListJobsResponse\x12\\\n\tUpdateJob\x12&.printfarm.control.v1.UpdateJobRequest\x1a\'.printfarm.control.v1.UpdateJobResponse\x12\\\n\tCancelJob\x12&.printfarm.control.v1.CancelJobRequest\x1a\'.printfarm.control.v1.CancelJobResponse\x12V\n\x07HoldJob\x12$.printfarm.control.v1.HoldJobRequest\x1a%.printfarm.control.v1.HoldJobResponse\x12_\n\nReleaseJob\x12\'.printfarm.control.v1.ReleaseJobRequest\x1a(.printfarm.control.v1.ReleaseJobResponse\x12\\\n\tAssignJob\x12&.printfarm.control.v1.AssignJobRequest\x1a\'.printfarm.control.v1.AssignJobResponse\x12\x62\n\x0b\x45stimateJob\x12(.printfarm.control.v1.EstimateJobRequest\x1a).printfarm.control.v1.EstimateJobResponse\x12_\n\nExplainJob\x12\'.printfarm.control.v1.ExplainJobRequest\x1a(.printfarm.control.v1.ExplainJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,39 +43,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETJOBREQUEST']._serialized_start=670
   _globals['_GETJOBREQUEST']._serialized_end=701
   _globals['_GETJOBRESPONSE']._serialized_start=704
-  _globals['_GETJOBRESPONSE']._serialized_end=840
-  _globals['_LISTJOBSREQUEST']._serialized_start=843
-  _globals['_LISTJOBSREQUEST']._serialized_end=984
-  _globals['_LISTJOBSRESPONSE']._serialized_start=986
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1068
-  _globals['_UPDATEJOBREQUEST']._serialized_start=1071
-  _globals['_UPDATEJOBREQUEST']._serialized_end=1390
-  _globals['_UPDATEJOBRESPONSE']._serialized_start=1392
-  _globals['_UPDATEJOBRESPONSE']._serialized_end=1449
-  _globals['_CANCELJOBREQUEST']._serialized_start=1451
-  _globals['_CANCELJOBREQUEST']._serialized_end=1501
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1503
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1560
-  _globals['_HOLDJOBREQUEST']._serialized_start=1562
-  _globals['_HOLDJOBREQUEST']._serialized_end=1610
-  _globals['_HOLDJOBRESPONSE']._serialized_start=1612
-  _globals['_HOLDJOBRESPONSE']._serialized_end=1667
-  _globals['_RELEASEJOBREQUEST']._serialized_start=1669
-  _globals['_RELEASEJOBREQUEST']._serialized_end=1720
-  _globals['_RELEASEJOBRESPONSE']._serialized_start=1722
-  _globals['_RELEASEJOBRESPONSE']._serialized_end=1780
-  _globals['_ASSIGNJOBREQUEST']._serialized_start=1782
-  _globals['_ASSIGNJOBREQUEST']._serialized_end=1861
-  _globals['_ASSIGNJOBRESPONSE']._serialized_start=1863
-  _globals['_ASSIGNJOBRESPONSE']._serialized_end=1920
-  _globals['_ESTIMATEJOBREQUEST']._serialized_start=1923
-  _globals['_ESTIMATEJOBREQUEST']._serialized_end=2118
-  _globals['_ESTIMATEJOBRESPONSE']._serialized_start=2121
-  _globals['_ESTIMATEJOBRESPONSE']._serialized_end=2497
-  _globals['_EXPLAINJOBREQUEST']._serialized_start=2499
-  _globals['_EXPLAINJOBREQUEST']._serialized_end=2534
-  _globals['_EXPLAINJOBRESPONSE']._serialized_start=2537
-  _globals['_EXPLAINJOBRESPONSE']._serialized_end=2704
-  _globals['_JOBSERVICE']._serialized_start=2707
-  _globals['_JOBSERVICE']._serialized_end=3653
+  _globals['_GETJOBRESPONSE']._serialized_end=859
+  _globals['_LISTJOBSREQUEST']._serialized_start=862
+  _globals['_LISTJOBSREQUEST']._serialized_end=1003
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1005
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1087
+  _globals['_UPDATEJOBREQUEST']._serialized_start=1090
+  _globals['_UPDATEJOBREQUEST']._serialized_end=1409
+  _globals['_UPDATEJOBRESPONSE']._serialized_start=1411
+  _globals['_UPDATEJOBRESPONSE']._serialized_end=1468
+  _globals['_CANCELJOBREQUEST']._serialized_start=1470
+  _globals['_CANCELJOBREQUEST']._serialized_end=1520
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1522
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1579
+  _globals['_HOLDJOBREQUEST']._serialized_start=1581
+  _globals['_HOLDJOBREQUEST']._serialized_end=1629
+  _globals['_HOLDJOBRESPONSE']._serialized_start=1631
+  _globals['_HOLDJOBRESPONSE']._serialized_end=1686
+  _globals['_RELEASEJOBREQUEST']._serialized_start=1688
+  _globals['_RELEASEJOBREQUEST']._serialized_end=1739
+  _globals['_RELEASEJOBRESPONSE']._serialized_start=1741
+  _globals['_RELEASEJOBRESPONSE']._serialized_end=1799
+  _globals['_ASSIGNJOBREQUEST']._serialized_start=1801
+  _globals['_ASSIGNJOBREQUEST']._serialized_end=1880
+  _globals['_ASSIGNJOBRESPONSE']._serialized_start=1882
+  _globals['_ASSIGNJOBRESPONSE']._serialized_end=1939
+  _globals['_ESTIMATEJOBREQUEST']._serialized_start=1942
+  _globals['_ESTIMATEJOBREQUEST']._serialized_end=2137
+  _globals['_ESTIMATEJOBRESPONSE']._serialized_start=2140
+  _globals['_ESTIMATEJOBRESPONSE']._serialized_end=2516
+  _globals['_EXPLAINJOBREQUEST']._serialized_start=2518
+  _globals['_EXPLAINJOBREQUEST']._serialized_end=2553
+  _globals['_EXPLAINJOBRESPONSE']._serialized_start=2556
+  _globals['_EXPLAINJOBRESPONSE']._serialized_end=2723
+  _globals['_JOBSERVICE']._serialized_start=2726
+  _globals['_JOBSERVICE']._serialized_end=3672
 # @@protoc_insertion_point(module_scope)

@@ -139,11 +139,14 @@ class GetJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    run_count: _builtins.int
+    """Of all runs."""
     @_builtins.property
     def job(self) -> _job_pb2.Job: ...
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
-        """Oldest first."""
+        """Oldest first, the newest 500 at most: ListRuns tells them all."""
 
     @_builtins.property
     def cost(self) -> _cost_pb2.JobCost:
@@ -155,10 +158,11 @@ class GetJobResponse(_message.Message):
         job: _job_pb2.Job | None = ...,
         runs: _abc.Iterable[_run_pb2.Run] | None = ...,
         cost: _cost_pb2.JobCost | None = ...,
+        run_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "job", b"job", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "job", b"job", "run_count", b"run_count", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*printfarm/control/v1/profile_service.proto\x12\x14printfarm.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n\x07Profile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.printfarm.control.v1.ProfileKind\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12=\n\x08settings\x18\x05 \x03(\x0b\x32+.printfarm.control.v1.Profile.SettingsEntry\x12\x16\n\x0eprinter_models\x18\x06 \x03(\t\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x12\n\ncreated_by\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bretire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xae\x02\n\x11PutProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.printfarm.control.v1.ProfileKind\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12G\n\x08settings\x18\x04 \x03(\x0b\x32\x35.printfarm.control.v1.PutProfileRequest.SettingsEntry\x12\x16\n\x0eprinter_models\x18\x05 \x03(\t\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x0f\n\x07version\x18\x08 \x01(\x03\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x12PutProfileResponse\x12.\n\x07profile\x18\x01 \x01(\x0b\x32\x1d.printfarm.control.v1.Profile\"!\n\x11GetProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x12GetProfileResponse\x12/\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.printfarm.control.v1.Profile\"\x15\n\x13ListProfilesRequest\"G\n\x14ListProfilesResponse\x12/\n\x08profiles\x18\x01 \x03(\x0b\x32\x1d.printfarm.control.v1.Profile\"4\n\x14RetireProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x17\n\x15RetireProfileResponse*z\n\x0bProfileKind\x12\x1c\n\x18PROFILE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14PROFILE_KIND_PRINTER\x10\x01\x12\x19\n\x15PROFILE_KIND_MATERIAL\x10\x02\x12\x18\n\x14PROFILE_KIND_QUALITY\x10\x03\x32\xa3\x03\n\x0eProfileService\x12_\n\nPutProfile\x12\'.printfarm.control.v1.PutProfileRequest\x1a(.printfarm.control.v1.PutProfileResponse\x12_\n\nGetProfile\x12\'.printfarm.control.v1.GetProfileRequest\x1a(.printfarm.control.v1.GetProfileResponse\x12\x65\n\x0cListProfiles\x12).printfarm.control.v1.ListProfilesRequest\x1a*.printfarm.control.v1.ListProfilesResponse\x12h\n\rRetireProfile\x12*.printfarm.control.v1.RetireProfileRequest\x1a+.printfarm.control.v1.RetireProfileResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*printfarm/control/v1/profile_service.proto\x12\x14printfarm.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n\x07Profile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.printfarm.control.v1.ProfileKind\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12=\n\x08settings\x18\x05 \x03(\x0b\x32+.printfarm.control.v1.Profile.SettingsEntry\x12\x16\n\x0eprinter_models\x18\x06 \x03(\t\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x12\n\ncreated_by\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bretire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xae\x02\n\x11PutProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.printfarm.control.v1.ProfileKind\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12G\n\x08settings\x18\x04 \x03(\x0b\x32\x35.printfarm.control.v1.PutProfileRequest.SettingsEntry\x12\x16\n\x0eprinter_models\x18\x05 \x03(\t\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x0f\n\x07version\x18\x08 \x01(\x03\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x12PutProfileResponse\x12.\n\x07profile\x18\x01 \x01(\x0b\x32\x1d.printfarm.control.v1.Profile\"9\n\x11GetProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x62\x65\x66ore_version\x18\x02 \x01(\x03\"E\n\x12GetProfileResponse\x12/\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.printfarm.control.v1.Profile\"<\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x14ListProfilesResponse\x12/\n\x08profiles\x18\x01 \x03(\x0b\x32\x1d.printfarm.control.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x14RetireProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x17\n\x15RetireProfileResponse*z\n\x0bProfileKind\x12\x1c\n\x18PROFILE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14PROFILE_KIND_PRINTER\x10\x01\x12\x19\n\x15PROFILE_KIND_MATERIAL\x10\x02\x12\x18\n\x14PROFILE_KIND_QUALITY\x10\x03\x32\xa3\x03\n\x0eProfileService\x12_\n\nPutProfile\x12\'.printfarm.control.v1.PutProfileRequest\x1a(.printfarm.control.v1.PutProfileResponse\x12_\n\nGetProfile\x12\'.printfarm.control.v1.GetProfileRequest\x1a(.printfarm.control.v1.GetProfileResponse\x12\x65\n\x0cListProfiles\x12).printfarm.control.v1.ListProfilesRequest\x1a*.printfarm.control.v1.ListProfilesResponse\x12h\n\rRetireProfile\x12*.printfarm.control.v1.RetireProfileRequest\x1a+.printfarm.control.v1.RetireProfileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_SETTINGSENTRY']._serialized_options = b'8\001'
   _globals['_PUTPROFILEREQUEST_SETTINGSENTRY']._loaded_options = None
   _globals['_PUTPROFILEREQUEST_SETTINGSENTRY']._serialized_options = b'8\001'
-  _globals['_PROFILEKIND']._serialized_start=1160
-  _globals['_PROFILEKIND']._serialized_end=1282
+  _globals['_PROFILEKIND']._serialized_start=1248
+  _globals['_PROFILEKIND']._serialized_end=1370
   _globals['_PROFILE']._serialized_start=102
   _globals['_PROFILE']._serialized_end=502
   _globals['_PROFILE_SETTINGSENTRY']._serialized_start=455
@@ -49,17 +49,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTPROFILERESPONSE']._serialized_start=809
   _globals['_PUTPROFILERESPONSE']._serialized_end=877
   _globals['_GETPROFILEREQUEST']._serialized_start=879
-  _globals['_GETPROFILEREQUEST']._serialized_end=912
-  _globals['_GETPROFILERESPONSE']._serialized_start=914
-  _globals['_GETPROFILERESPONSE']._serialized_end=983
-  _globals['_LISTPROFILESREQUEST']._serialized_start=985
-  _globals['_LISTPROFILESREQUEST']._serialized_end=1006
-  _globals['_LISTPROFILESRESPONSE']._serialized_start=1008
-  _globals['_LISTPROFILESRESPONSE']._serialized_end=1079
-  _globals['_RETIREPROFILEREQUEST']._serialized_start=1081
-  _globals['_RETIREPROFILEREQUEST']._serialized_end=1133
-  _globals['_RETIREPROFILERESPONSE']._serialized_start=1135
-  _globals['_RETIREPROFILERESPONSE']._serialized_end=1158
-  _globals['_PROFILESERVICE']._serialized_start=1285
-  _globals['_PROFILESERVICE']._serialized_end=1704
+  _globals['_GETPROFILEREQUEST']._serialized_end=936
+  _globals['_GETPROFILERESPONSE']._serialized_start=938
+  _globals['_GETPROFILERESPONSE']._serialized_end=1007
+  _globals['_LISTPROFILESREQUEST']._serialized_start=1009
+  _globals['_LISTPROFILESREQUEST']._serialized_end=1069
+  _globals['_LISTPROFILESRESPONSE']._serialized_start=1071
+  _globals['_LISTPROFILESRESPONSE']._serialized_end=1167
+  _globals['_RETIREPROFILEREQUEST']._serialized_start=1169
+  _globals['_RETIREPROFILEREQUEST']._serialized_end=1221
+  _globals['_RETIREPROFILERESPONSE']._serialized_start=1223
+  _globals['_RETIREPROFILERESPONSE']._serialized_end=1246
+  _globals['_PROFILESERVICE']._serialized_start=1373
+  _globals['_PROFILESERVICE']._serialized_end=1792
 # @@protoc_insertion_point(module_scope)

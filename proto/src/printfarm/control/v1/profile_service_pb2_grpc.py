@@ -72,7 +72,8 @@ class ProfileServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetProfile(self, request, context):
-        """All versions, oldest first. Errors: NOT_FOUND. May be repeated.
+        """The newest versions, as many as an answer takes, oldest first; those before the first of them come for its number. Versions
+        count from 1. Errors: NOT_FOUND. May be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,9 @@ class ProfileServiceStub:
     Errors: VERSION_CONFLICT, QUOTA_EXCEEDED. May be repeated.
     """
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]
-    """All versions, oldest first. Errors: NOT_FOUND. May be repeated."""
+    """The newest versions, as many as an answer takes, oldest first; those before the first of them come for its number. Versions
+    count from 1. Errors: NOT_FOUND. May be repeated.
+    """
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ListProfilesRequest, _profile_service_pb2.ListProfilesResponse]
     """The newest version of each that is not retired, by name. May be repeated."""
     RetireProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.RetireProfileRequest, _profile_service_pb2.RetireProfileResponse]
@@ -58,7 +60,9 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     Errors: VERSION_CONFLICT, QUOTA_EXCEEDED. May be repeated.
     """
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]  # type: ignore[assignment]
-    """All versions, oldest first. Errors: NOT_FOUND. May be repeated."""
+    """The newest versions, as many as an answer takes, oldest first; those before the first of them come for its number. Versions
+    count from 1. Errors: NOT_FOUND. May be repeated.
+    """
     ListProfiles: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ListProfilesRequest, _profile_service_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """The newest version of each that is not retired, by name. May be repeated."""
     RetireProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.RetireProfileRequest, _profile_service_pb2.RetireProfileResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.GetProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.GetProfileResponse, _abc.Awaitable[_profile_service_pb2.GetProfileResponse]]:
-        """All versions, oldest first. Errors: NOT_FOUND. May be repeated."""
+        """The newest versions, as many as an answer takes, oldest first; those before the first of them come for its number. Versions
+        count from 1. Errors: NOT_FOUND. May be repeated.
+        """
 
     @_abc_1.abstractmethod
     def ListProfiles(
