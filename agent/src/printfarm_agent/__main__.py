@@ -49,12 +49,17 @@ def _arguments() -> argparse.Namespace:
 
 async def _run(settings: AgentSettings) -> None:
     from .bootstrap import open_agent
+    from .journal import JournalUnavailable
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_agent(settings):
-        await stop.wait()
+    try:
+        async with open_agent(settings):
+            await stop.wait()
+    except JournalUnavailable as error:
+        # Whoever keeps the agent running starts it again: the disk may have room then.
+        sys.exit(f"printfarm-agent: the journal in agent.state_dir cannot be opened now: {error}")
 
 
 async def _doctor(settings: AgentSettings) -> int:

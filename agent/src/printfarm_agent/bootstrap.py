@@ -15,6 +15,7 @@ import structlog
 from printfarm_rpc.own import CredentialsError, read_own
 from printfarm_rpc.watchdog import watch_loop
 
+from .alone import alone_in
 from .driver import OpenDriver
 from .files import Files
 from .journal import Journal, JournalCorrupt
@@ -85,9 +86,10 @@ def _installed_driver(printer: PrinterSettings) -> OpenDriver:
 
 @asynccontextmanager
 async def open_agent(settings: AgentSettings) -> AsyncGenerator[RunningAgent]:
-    """Everything an agent is. Closing it leaves prints running. Raises WrongSettings."""
+    """Everything an agent is. Closing it leaves prints running. Raises WrongSettings, JournalUnavailable."""
     boot_id, host_boot = uuid.uuid4().hex, await asyncio.to_thread(_host_boot)
     async with AsyncExitStack() as stack:
+        stack.enter_context(alone_in(settings.state_dir))
         journal = _open_journal(stack, settings)
         telemetry = Telemetry()
         files = Files(settings.state_dir / "files")

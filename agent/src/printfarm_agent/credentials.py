@@ -60,13 +60,18 @@ async def new_request_elsewhere(state_dir: Path) -> tuple[bytes, bytes]:
 def accept_certificate(state_dir: Path, key: bytes, chain: bytes, roots: bytes) -> Path:
     """Makes the pair the current one, and forgets those before it. Returns the folder to read from."""
     folder = state_dir / f"{_CURRENT}-{uuid.uuid4().hex[:8]}"
-    write_private(folder / "key.pem", key)
-    write_private(folder / "certificate.pem", chain)
-    write_private(folder / "roots.pem", roots)
-    link = state_dir / f".{_CURRENT}.new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(folder.name)
-    link.replace(state_dir / _CURRENT)
+    try:
+        write_private(folder / "key.pem", key)
+        write_private(folder / "certificate.pem", chain)
+        write_private(folder / "roots.pem", roots)
+        link = state_dir / f".{_CURRENT}.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.name)
+        link.replace(state_dir / _CURRENT)
+    except OSError:
+        # Each try would leave a pair on a disk that is full already.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     handle = os.open(state_dir, os.O_RDONLY)
     try:
         os.fsync(handle)

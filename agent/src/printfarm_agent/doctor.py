@@ -12,7 +12,7 @@ from printfarm_rpc.tls import CredentialFiles, CredentialsError, check, client_c
 from . import host
 from .bootstrap import agent_id_of, driver_named
 from .driver import DriverError, ObservedState
-from .journal import Journal, JournalCorrupt
+from .journal import Journal, JournalCorrupt, JournalUnavailable
 from .settings import AgentSettings, PrinterSettings, WrongSettings
 
 _SECONDS = 20.0
@@ -67,6 +67,8 @@ def _journal(settings: AgentSettings, say: Say) -> None:
             say("journal", True, f"whole; {journal.waiting} facts wait for the coordinator")
     except JournalCorrupt as error:
         say("journal", False, f"{error}. Keep the file, and ask for help before the agent prints again")
+    except JournalUnavailable as error:
+        say("journal", False, f"{error}. Look at the disk, and at the rights of {settings.state_dir}")
 
 
 async def _host(settings: AgentSettings, say: Say) -> None:

@@ -10,7 +10,8 @@ import queue
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +38,17 @@ MOST_BYTES = 256 << 20
 _BATCH = 64
 
 
+# What SQLite says of a file whose content is wrong; any other error is of the disk, the folder or the moment.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_UNMET = "opened_at_sequence"
+
+
 class JournalCorrupt(Exception):
     """The file is there and cannot be trusted. It is left as it is, for a person."""
+
+
+class JournalUnavailable(Exception):
+    """It cannot be opened now: a full disk, a folder without rights. Nothing is known against the file; a later try may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +82,28 @@ class Journal:
         self._path = path
         self._clock = clock
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._connection = _open(path)
+        with _judged(path):
+            self._connection = _open(path)
+        try:
+            with _judged(path):
+                self._read()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._lock = threading.Lock()
+        self._bytes = sum(len(payload) for payload, _ in self._waiting.values())
+        self._thread = threading.Thread(target=self._write_for_ever, name="journal", daemon=True)
+
+    def _read(self) -> None:
         self.journal_id = self._meta("journal_id", str(uuid.uuid4()))
         self.max_sequence = self._highest()
-        self._lock = threading.Lock()
+        # The highest number when no coordinator had welcomed this copy yet; None once one has. Numbers above it may be known to
+        # the coordinator as those of other facts, if the file was restored from an older copy.
+        self._opened_at: int | None = int(self._known(_UNMET) or self.max_sequence)
         # Sequence -> payload and when it was journalled, by this process's clock; None for an earlier process's.
         self._waiting: dict[int, tuple[bytes, float | None]] = {
             row[0]: (row[1], None) for row in self._connection.execute("SELECT sequence, payload FROM event ORDER BY 1")
         }
-        self._bytes = sum(len(payload) for payload, _ in self._waiting.values())
-        self._thread = threading.Thread(target=self._write_for_ever, name="journal", daemon=True)
 
     def __enter__(self) -> "Journal":
         self._thread.start()
@@ -95,10 +117,14 @@ class Journal:
         self._connection.close()
 
     def _meta(self, name: str, fresh: str) -> str:
-        with self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, fresh))
+        if (known := self._known(name)) is not None:
+            return known
+        self._connection.execute("INSERT INTO meta VALUES (?, ?)", (name, fresh))
+        return fresh
+
+    def _known(self, name: str) -> str | None:
         row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return str(row[0])
+        return None if row is None else str(row[0])
 
     def _highest(self) -> int:
         (kept,) = self._connection.execute("SELECT coalesce(max(sequence), 0) FROM event").fetchone()
@@ -117,8 +143,8 @@ class Journal:
         """Returns once the page and its events are on the disk. Raises OSError or sqlite3.Error if they are not."""
         done, tell = self._told()
         self._work.put(_Entry(printer_id, book, tuple(events), tell))
-        # A cancelled caller must not believe that nothing was written: it waits all the same.
-        await asyncio.shield(done)
+        # A caller that is cancelled here waits no longer and knows nothing: the entry is written all the same.
+        await done
 
     def acknowledge(self, sequence: int) -> None:
         """The coordinator has applied everything up to here: it need not be kept."""
@@ -143,13 +169,20 @@ class Journal:
             made.append(event)
         return made
 
-    async def go_on_above(self, sequence: int) -> None:
-        """The coordinator has applied more than this journal knows of: it was restored from an older copy. What waits is
-        numbered anew, above, and nothing is numbered below any more: new facts must not be taken for repetitions."""
-        if sequence > self.max_sequence:
+    @property
+    def told_sequence(self) -> int:
+        """The highest number that a coordinator may take for facts of this very journal, for Hello. What was journalled since
+        it was opened does not count before the first Welcome: an older copy would look as long as what was applied."""
+        return self.max_sequence if self._opened_at is None else self._opened_at
+
+    async def welcomed(self, sequence: int) -> None:
+        """A coordinator has applied so much. If that is more than this journal was told of, it was restored from an older copy:
+        what waits is numbered anew, above, and nothing is numbered below any more, else new facts were taken for repetitions.
+        Nothing may be sent before this returns. Raises OSError or sqlite3.Error, and may be asked again."""
+        if self._opened_at is not None or sequence > self.max_sequence:
             done, tell = self._told()
             self._work.put(_Above(sequence, tell))
-            await asyncio.shield(done)
+            await done
 
     def _told(self) -> "tuple[asyncio.Future[None], Callable[[BaseException | None], None]]":
         """A future for this loop, and what the writer thread settles it with."""
@@ -198,15 +231,22 @@ class Journal:
         entries = [entry for entry in batch if isinstance(entry, _Entry)]
         asked = [each for each in batch if not isinstance(each, _Acknowledged)]
         moved: dict[int, int] = {}
+        opened_at = self._opened_at
         try:
             sequence = self.max_sequence
             self._connection.execute("BEGIN IMMEDIATE")
+            if opened_at is not None:
+                # A process that dies before its first Welcome must not hide from the next what was there at first.
+                self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_UNMET, str(opened_at)))
             for entry in batch:
                 if isinstance(entry, _Acknowledged):
                     self._connection.execute("DELETE FROM event WHERE sequence <= ?", (entry.sequence,))
                     continue
                 if isinstance(entry, _Above):
-                    sequence = self._move(entry.sequence, sequence, moved, fresh)
+                    if entry.sequence > (sequence if opened_at is None else opened_at):
+                        sequence = self._move(entry.sequence, moved, fresh)
+                    self._connection.execute("DELETE FROM meta WHERE name = ?", (_UNMET,))
+                    opened_at = None
                     continue
                 self._put_page(entry)
                 for event in entry.events:
@@ -226,7 +266,7 @@ class Journal:
                 each.done(error)
             return
         with self._lock:
-            self.max_sequence = sequence
+            self.max_sequence, self._opened_at = sequence, opened_at
             for old, new in moved.items():
                 if old in self._waiting:
                     self._waiting[new] = self._waiting.pop(old)
@@ -238,10 +278,8 @@ class Journal:
         for each in asked:
             each.done(None)
 
-    def _move(self, above: int, sequence: int, moved: dict[int, int], fresh: list[tuple[int, bytes, float]]) -> int:
+    def _move(self, above: int, moved: dict[int, int], fresh: list[tuple[int, bytes, float]]) -> int:
         """Numbers what waits anew; returns the highest number then. ``fresh`` is what this batch has not written yet."""
-        if above <= sequence:
-            return sequence
         rows = self._connection.execute("SELECT sequence FROM event ORDER BY sequence DESC").fetchall()
         highest = above + len(rows)
         for offset, (old,) in enumerate(rows):
@@ -284,8 +322,21 @@ def _what(entry: _Entry) -> str:
     return entry.events[-1].kind if entry.events else entry.book.run.stage.value if entry.book.run else "page"
 
 
+@contextmanager
+def _judged(path: Path) -> Iterator[None]:
+    """Raises JournalCorrupt only where the content is wrong: that verdict stands until a person has looked."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        end_if_fsync_failed(error)
+        is_damaged = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
+        raise (JournalCorrupt if is_damaged else JournalUnavailable)(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise JournalUnavailable(f"{path.name}: {error.strerror}") from error
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    """Raises JournalCorrupt. A file that cannot be trusted is never deleted or repaired."""
+    """A file that cannot be trusted is never deleted or repaired."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -297,12 +348,10 @@ def _open(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise JournalCorrupt(f"{path.name} was written by a newer agent (version {version})")
-        connection.executescript(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise JournalCorrupt(f"{path.name}: {error}") from error
-    except JournalCorrupt:
+        if version < VERSION:
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
         connection.close()
         raise
     return connection

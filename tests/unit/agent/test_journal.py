@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pytest
 
 from printfarm_agent.execution import Book, Event, LocalRun, Stage
-from printfarm_agent.journal import Journal, JournalCorrupt
+from printfarm_agent.journal import Journal, JournalCorrupt, JournalUnavailable
 from printfarm_rpc.durability import FSYNC_FAILED_EXIT
 
 
@@ -48,7 +48,7 @@ async def test_numbers_go_on_after_everything_was_acknowledged(tmp_path: Path) -
         journal.acknowledge(2)
     with Journal(tmp_path / "j.db", clock) as journal:
         assert journal.max_sequence == 2
-        await journal.go_on_above(9)
+        await journal.welcomed(9)
         await journal.commit("p", page(2), (fact(3),))
         assert journal.after(0, 10)[0].sequence == 10
 
@@ -57,18 +57,77 @@ async def test_an_older_copy_numbers_what_waits_anew(tmp_path: Path) -> None:
     """Else new facts would be taken for repetitions, and forgotten unapplied."""
     with Journal(tmp_path / "j.db", clock) as journal:
         await journal.commit("p", page(1), (fact(1), fact(2), fact(3)))
-        await journal.go_on_above(500)
+        await journal.welcomed(500)
         await journal.commit("p", page(2), (fact(4),))
         # As the session does with what the coordinator has applied.
         journal.acknowledge(500)
         waiting = journal.after(500, 10)
         assert [event.sequence for event in waiting] == [501, 502, 503, 504]
         assert [event.run_id for event in waiting] == ["r1", "r2", "r3", "r4"]
-        await journal.go_on_above(502)
+        await journal.welcomed(502)
         assert [event.sequence for event in journal.after(0, 10)] == [501, 502, 503, 504]
     again = Journal(tmp_path / "j.db", clock)
     assert again.max_sequence == 504
     assert [event.sequence for event in again.after(0, 10)] == [501, 502, 503, 504]
+
+
+async def _older_copy(tmp_path: Path) -> Path:
+    """A journal at 3, restored after its coordinator had applied 6 facts."""
+    path = tmp_path / "j.db"
+    with Journal(path, clock) as journal:
+        await journal.welcomed(0)
+        await journal.commit("p", page(1), (fact(1), fact(2), fact(3)))
+        journal.acknowledge(3)
+    return path
+
+
+async def test_an_older_copy_is_noticed_whatever_is_journalled_before_hello(tmp_path: Path) -> None:
+    """I12: each start journals what the printers are, and what the first look proves: soon the copy is as long as what was
+    applied, and its facts would be taken for those."""
+    path = await _older_copy(tmp_path)
+    with Journal(path, clock) as journal:
+        await journal.commit("p", page(2), (fact(11), fact(12), fact(13)))
+        assert (journal.told_sequence, journal.acknowledged) == (3, 3), "Hello: less than the coordinator has applied"
+        await journal.welcomed(6)
+        journal.acknowledge(6)
+        assert [(event.sequence, event.run_id) for event in journal.after(6, 10)] == [
+            (7, "r11"),
+            (8, "r12"),
+            (9, "r13"),
+        ]
+        assert journal.told_sequence == 9
+        await journal.commit("p", page(3), (fact(14),))
+        await journal.welcomed(8)
+        assert [event.sequence for event in journal.after(0, 10)] == [7, 8, 9, 10], "a second session finds it as it is"
+    with Journal(path, clock) as journal:
+        assert journal.told_sequence == 10
+
+
+async def test_an_older_copy_is_noticed_also_by_a_later_start_that_is_the_first_to_be_heard(tmp_path: Path) -> None:
+    path = await _older_copy(tmp_path)
+    for number in (11, 12):
+        with Journal(path, clock) as journal:
+            await journal.commit("p", page(2), (fact(number), fact(number)))
+            assert journal.told_sequence == 3
+    with Journal(path, clock) as journal:
+        await journal.welcomed(6)
+        assert [event.sequence for event in journal.after(0, 10)] == [7, 8, 9, 10]
+
+
+async def test_a_journal_that_is_no_copy_keeps_its_numbers(tmp_path: Path) -> None:
+    """Told before Hello and after it, with an acknowledgement that was lost."""
+    path = await _older_copy(tmp_path)
+    with Journal(path, clock) as journal:
+        await journal.commit("p", page(2), (fact(4),))
+        await journal.welcomed(3)
+        await journal.commit("p", page(2), (fact(5),))
+        await journal.welcomed(5)
+        assert [event.sequence for event in journal.after(0, 10)] == [4, 5]
+    with Journal(path, clock) as journal:
+        await journal.commit("p", page(2), (fact(6),))
+        assert journal.told_sequence == 5
+        await journal.welcomed(5)
+        assert [event.sequence for event in journal.after(0, 10)] == [4, 5, 6]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -103,6 +162,46 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(JournalCorrupt):
         Journal(path, clock)
     assert path.read_bytes() == before
+
+
+async def test_opening_a_journal_writes_nothing(tmp_path: Path) -> None:
+    """On a disk that takes nothing more it is read all the same."""
+    path = await _older_copy(tmp_path)
+    reader = Journal(path, clock)
+    written = path.with_name("j.db-wal")
+    assert reader.book("p") == page(1)
+    assert not written.exists() or written.stat().st_size == 0
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from printfarm_agent.journal import Journal, JournalUnavailable
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    Journal(Path(sys.argv[1]), lambda: 0.0)
+except JournalUnavailable as error:
+    print("unavailable:", error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print("epoch", Journal(Path(sys.argv[1]), lambda: 0.0).book("p").max_epoch)
+"""
+
+
+async def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
+    """Not even room for what SQLite keeps beside the file: it cannot be opened now, and can be later."""
+    path = await _older_copy(tmp_path)
+    command = [sys.executable, "-c", FULL_DISK, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: ASYNC221
+    assert done.stdout.startswith("unavailable: j.db: "), done.stderr
+    assert done.stdout.endswith("epoch 1\n"), done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalUnavailable):
+        Journal(tmp_path / "file" / "j.db", clock)
 
 
 LYING_DISK = """

@@ -86,6 +86,8 @@ class Link:
         self._control: rpc.AgentServiceAsyncStub | None = None
         self._files: rpc.AgentServiceAsyncStub | None = None
         self._renewed = asyncio.Event()
+        # A certificate that came and could not be kept: another one is not asked for in its place.
+        self._unkept: tuple[bytes, bytes, bytes] | None = None
         self.figures = LinkFigures()
         self.loop_lag = LoopLag()
         self.draining = False
@@ -232,7 +234,7 @@ class Link:
             boot_id=self._boot_id,
             protocol_version=PROTOCOL_VERSION,
             hostname=socket.gethostname()[:64],
-            journal_max_sequence=self._journal.max_sequence if self._journal else 0,
+            journal_max_sequence=self._journal.told_sequence if self._journal else 0,
             journal_acknowledged_sequence=self._journal.acknowledged if self._journal else 0,
             journal_id=self._journal.journal_id if self._journal else "corrupt",
             printers=[self._report(worker) for worker in self._workers.values()],
@@ -290,20 +292,30 @@ class Link:
         folder = self._settings.credentials
         if not read_own(folder / "certificate.pem").is_due_for_renewal(time.time()):
             return
+        self._unkept = self._unkept or await self._new_certificate(control)
+        if self._unkept is None:
+            return
+        try:
+            await asyncio.to_thread(accept_certificate, self._settings.state_dir, *self._unkept)
+        except OSError as error:
+            _LOG.error("the new certificate could not be kept; it is tried again", why=str(error))
+            return
+        self._unkept = None
+        _LOG.info("the certificate was renewed")
+        self._renewed.set()
+
+    async def _new_certificate(self, control: rpc.AgentServiceAsyncStub) -> tuple[bytes, bytes, bytes] | None:
+        """Key, chain and roots; None if there are none now."""
         try:
             key, request = await new_request_elsewhere(self._settings.state_dir)
         except (OSError, TimeoutError) as error:
             _LOG.warning("no request for a new certificate could be made; it is tried again", why=str(error))
-            return
+            return None
         try:
             answer = await control.RenewCertificate(
                 pb.RenewCertificateRequest(certificate_signing_request=request), timeout=UNARY_DEADLINE_SECONDS
             )
         except grpc.aio.AioRpcError as error:
             _LOG.warning("the certificate was not renewed; it is tried again", why=from_rpc_error(error).detail)
-            return
-        await asyncio.to_thread(
-            accept_certificate, self._settings.state_dir, key, answer.certificate_chain, answer.trusted_roots
-        )
-        _LOG.info("the certificate was renewed")
-        self._renewed.set()
+            return None
+        return key, answer.certificate_chain, answer.trusted_roots

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from ..worker import PrinterWorker
 _LOG = structlog.get_logger(__name__)
 # Sent and not yet acknowledged: enough to keep the way full, little enough to send again.
 _EVENTS_IN_FLIGHT = 3 * EVENTS_PER_BATCH
+_JOIN_RETRY_SECONDS = 1.0
 _URGENT, _BEAT, _FACTS = 0, 1, 2
 Call = grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse]
 
@@ -65,12 +67,9 @@ class Session:
     async def run(self, welcome: pb.Welcome) -> None:
         """Until the stream ends; raises what ended it."""
         self._sent = self._acknowledged = welcome.last_applied_sequence
-        if self._journal is not None:
-            await self._journal.go_on_above(welcome.last_applied_sequence)
-            self._journal.acknowledge(welcome.last_applied_sequence)
         self._facts.set()
         period, lease = seconds(welcome.heartbeat_period), seconds(welcome.lease)
-        works = (self._read(), self._write(), self._beat(period, lease), self._replay())
+        works = (self._read(), self._write(), self._beat(period, lease), self._replay(self._sent))
         tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -164,9 +163,11 @@ class Session:
             if time.monotonic() - self._answered_at > lease:
                 raise Silent(f"no heartbeat was answered for {lease:g} s")
 
-    async def _replay(self) -> None:
+    async def _replay(self, applied: int) -> None:
         """What the journal holds, in order, until it is acknowledged."""
         journal = self._journal
+        if journal is not None:
+            await self._join(journal, applied)
         while True:
             await self._facts.wait()
             self._facts.clear()
@@ -176,6 +177,17 @@ class Session:
                     break
                 self._sent = events[-1].sequence
                 self._put(_FACTS, pb.ConnectRequest(events=pb.EventBatch(events=events)))
+
+    async def _join(self, journal: Journal, applied: int) -> None:
+        """The journal goes on where the coordinator is. While the disk refuses, wishes are heard and no fact is sent."""
+        while True:
+            try:
+                await journal.welcomed(applied)
+                break
+            except (sqlite3.Error, OSError) as error:
+                _LOG.error("the journal cannot be written: no fact is told", why=str(error))
+                await asyncio.sleep(_JOIN_RETRY_SECONDS)
+        journal.acknowledge(applied)
 
 
 class LoopLag:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from printfarm_agent.journal import JournalUnavailable
 from printfarm_agent.settings import WrongSettings
 from printfarm_coordinator.app.ports import DatabaseUnavailable
 from printfarm_coordinator.bootstrap import AddressTaken as CoordinatorAddressTaken
@@ -103,6 +104,7 @@ def main() -> None:
         CoordinatorAddressTaken,
         CredentialsError,
         DatabaseUnavailable,
+        JournalUnavailable,
         WrongSettings,
     ) as error:
         print(f"printfarm: {error}", file=sys.stderr)
