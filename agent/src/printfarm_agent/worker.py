@@ -5,7 +5,8 @@ import secrets
 import sqlite3
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from printfarm_rpc.errors import FarmError
 from printfarm_rpc.failpoints import failpoint
 from printfarm_rpc.limits import START_MARGIN_SECONDS, START_TTL_SECONDS
 
-from . import wire
+from . import said, wire
 from .driver import (
     Capabilities,
     ConnectionLost,
@@ -78,7 +79,7 @@ _COMMIT_RETRY_SECONDS = 1.0
 _COMMANDS = frozenset({Operation.PAUSE, Operation.RESUME, Operation.CANCEL})
 _LOOK_ROOM_SECONDS = 1.0
 # A driver keeps its own deadlines; this one is for a driver that breaks that promise.
-_LONGEST_CALL_SECONDS = 900.0
+LONGEST_CALL_SECONDS = 900.0
 
 
 class Coordinator(Protocol):
@@ -116,6 +117,7 @@ class PrinterWorker:
         telemetry: Telemetry,
         boot_id: str,
         host_boot: str = "",
+        longest_call_seconds: float = LONGEST_CALL_SECONDS,
     ) -> None:
         self.settings = settings
         self.printer_id = settings.printer_id
@@ -132,10 +134,17 @@ class PrinterWorker:
         self._boot_id, self._host_boot = boot_id, host_boot
         self._limits = settings.limits
         self._heat = HeatWatch(settings.heat)
+        self._is_overheated = False
+        self._longest_call_seconds = longest_call_seconds
         self._inputs: deque[Input] = deque()
+        # The one that is being taken in: it is not in the state before its commit.
+        self._taking: Input | None = None
         self._given = asyncio.Event()
         self._driver_lock = asyncio.Lock()
         self._operations: set[asyncio.Task[None]] = set()
+        # The generations that a stop is under way for, and whether the driver is in the midst of a start.
+        self._stops: set[int] = set()
+        self._is_starting = False
         self._transfer: asyncio.Task[None] | None = None
         self.state: State = reopened(journal.book(self.printer_id), host_boot) if journal else State(Book())
         self._progressed_at = time.monotonic()
@@ -161,6 +170,11 @@ class PrinterWorker:
         return time.monotonic() - self._progressed_at
 
     @property
+    def waiting(self) -> tuple[Input, ...]:
+        """What has come and was not taken in yet: more than a few only while the disk refuses."""
+        return tuple(self._inputs)
+
+    @property
     def shown(self) -> str:
         """What is told of the printer's state."""
         return self.state.reported[0] or "offline"
@@ -170,6 +184,13 @@ class PrinterWorker:
         """The run that the printer's own file name carries."""
         run, seen = self.state.book.run, self.state.seen
         return run.run_id if run and seen and seen.file_name == run.file_name else ""
+
+    def _give_look(self, look: Seen | Unseen) -> None:
+        """While a commit waits for the disk, looks go on. Of those that wait, the first is kept, which may tell what no later
+        one does (``_recover``), and the newest."""
+        first = next((given for given in self._inputs if isinstance(given, Seen)), None)
+        self._inputs = deque(given for given in self._inputs if given is first or not isinstance(given, Seen | Unseen))
+        self._give(look)
 
     def _give(self, given: Input) -> None:
         self._inputs.append(given)
@@ -189,7 +210,9 @@ class PrinterWorker:
                     self._inputs.append(Tick())
                 self._given.clear()
                 while self._inputs:
-                    await self._step(self._inputs.popleft())
+                    self._taking = self._inputs.popleft()
+                    await self._step(self._taking)
+                    self._taking = None
         finally:
             for task in (observer, *self._operations):
                 task.cancel()
@@ -214,7 +237,7 @@ class PrinterWorker:
         state, effects = step(self.state, given, time.monotonic(), self._rules(), secrets.token_hex(16))
         for effect in effects:
             if isinstance(effect, EmergencyStop):
-                self._spawn(self._stop(effect))
+                self._begin_stop(effect.generation)
             elif isinstance(effect, Commit):
                 await self._commit(effect)
                 self.state = state
@@ -238,7 +261,7 @@ class PrinterWorker:
             return
         while True:
             try:
-                await self._journal.commit(self.printer_id, commit.book, commit.events)
+                await self._write(self._journal, commit)
                 break
             except (sqlite3.Error, OSError) as error:
                 _LOG.error("the journal cannot be written", printer_id=self.printer_id, why=str(error))
@@ -250,10 +273,33 @@ class PrinterWorker:
         if commit.events and self.coordinator:
             self.coordinator.events_wait()
 
+    async def _write(self, journal: Journal, commit: Commit) -> None:
+        """A disk may refuse, or take for ever. Raises sqlite3.Error, OSError."""
+        writing = asyncio.create_task(journal.commit(self.printer_id, commit.book, commit.events))
+        try:
+            while not (await asyncio.wait([writing], timeout=_COMMIT_RETRY_SECONDS))[0]:
+                self._stop_while_stuck()
+        finally:
+            writing.cancel()
+        await writing
+
     def _stop_while_stuck(self) -> None:
-        wishes = [given for given in self._inputs if isinstance(given, Wanted)]
-        if wishes and is_stop_owed(self.state.book, wishes[-1]):
-            self._spawn(self._stop(EmergencyStop(wishes[-1].stop_generation)))
+        carried_out = {given.generation for given in self._inputs if isinstance(given, Stopped)}
+        for generation in self._waiting_stops() - carried_out:
+            self._begin_stop(generation)
+
+    def _waiting_stops(self) -> set[int]:
+        """Those that were asked for and have not been taken in yet; 0 is this agent's own."""
+        given = (self._taking, *self._inputs)
+        wishes = [each for each in given if isinstance(each, Wanted)]
+        own = {0 for each in given if isinstance(each, Overheated)}
+        return {wish.stop_generation for wish in wishes if is_stop_owed(self.state.book, wish)} | own
+
+    def _begin_stop(self, generation: int) -> None:
+        """At once, unless one for the same is under way: that one goes on until it is written."""
+        if generation not in self._stops:
+            self._stops.add(generation)
+            self._spawn(self._stop(generation))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -271,22 +317,28 @@ class PrinterWorker:
                 await self._observe()
             except (ConnectionLost, DriverError, TimeoutError) as error:
                 self.counts.driver_errors += 1
-                self._give(Unseen(str(error)))
+                self._give_look(Unseen(said.reason(error)))
             except Exception:
                 # A driver that breaks its promise must not end the looks, and with them the watch over the heaters.
                 self.counts.driver_errors += 1
                 _LOG.exception("the driver failed unexpectedly", printer_id=self.printer_id)
-                self._give(Unseen("the driver failed unexpectedly"))
+                self._give_look(Unseen("the driver failed unexpectedly"))
             self._progressed_at = time.monotonic()
             await self._pause_between_looks()
 
+    @asynccontextmanager
+    async def _turn_at_the_driver(self) -> AsyncGenerator[asyncio.Timeout]:
+        """One call at a time, and none for ever: the next look, and what people want, wait for it. Raises TimeoutError."""
+        async with self._driver_lock, asyncio.timeout(self._longest_call_seconds) as limit:
+            yield limit
+
     async def _connect(self) -> None:
-        async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
+        async with self._turn_at_the_driver():
             machine, can = await self._driver.connect()
-        self._can = can
-        said = dict(self.settings.abilities)
-        self.abilities = wire.abilities(machine, can, self.settings.tags, said, self._limits)
-        volume = said.get("volume_mm") or machine.volume_mm
+        self._can, machine = can, said.fit(machine)
+        configured = dict(self.settings.abilities)
+        self.abilities = wire.abilities(machine, can, self.settings.tags, configured, self._limits)
+        volume = configured.get("volume_mm") or machine.volume_mm
         if self._limits.volume_mm is None and volume:
             self._limits = replace(self._limits, volume_mm=tuple(volume))
         await self._recover()
@@ -298,11 +350,12 @@ class PrinterWorker:
         run = self.state.book.run
         if run is None or run.stage not in ON_PRINTER | {Stage.STARTING, Stage.START_UNKNOWN}:
             return
-        async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
-            self._give(Seen(await self._driver.recover(run.file_name, run.handle)))
+        async with self._turn_at_the_driver():
+            seen = await self._driver.recover(run.file_name, run.handle)
+        self._give_look(Seen(said.fit(seen)))
 
     async def _observe(self) -> None:
-        async with self._driver_lock, asyncio.timeout(_LONGEST_CALL_SECONDS):
+        async with self._turn_at_the_driver():
             look = self._look = asyncio.create_task(self._driver.observe())
             try:
                 await asyncio.wait([look])
@@ -313,17 +366,24 @@ class PrinterWorker:
             if look.cancelled():
                 # It made room for a command: the next look follows it.
                 return
-            seen = look.result()
+            seen = said.fit(look.result())
         now = time.monotonic()
-        self._give(Seen(seen))
-        if why := self._heat.look(seen.heaters, now):
-            self._give(Overheated(why))
+        self._give_look(Seen(seen))
+        self._watch_heat(seen, now)
         run_id = self.observed_run_id
         before = self.state.seen
         urgent = before is None or before.state is not seen.state
         self._telemetry.put(
             self.printer_id, now, wire.sample(self.printer_id, run_id, _shown(self.state, seen), seen), urgent=urgent
         )
+
+    def _watch_heat(self, seen: Observation, now: float) -> None:
+        """Told once, until a look at the heaters finds nothing wrong: they stay hot for a while after the stop."""
+        why = self._heat.look(seen.heaters, now)
+        if why and not self._is_overheated:
+            self._give(Overheated(why))
+        if seen.heaters:
+            self._is_overheated = bool(why)
 
     async def _pause_between_looks(self) -> None:
         run = self.state.book.run
@@ -339,32 +399,47 @@ class PrinterWorker:
 
     # -- doing
 
-    async def _stop(self, effect: EmergencyStop) -> None:
-        """Beside whatever hangs. Told as done only once it was written to the machine; until then it is tried again."""
+    async def _stop(self, generation: int) -> None:
+        """Beside whatever hangs. Told as done only once it was written to the machine; until then it is tried again.
+
+        One that was begun while the driver was in the midst of a start proves nothing: the machine may not have had anything
+        to stop yet, and the start may reach it behind the stop. It is written again until the start is over, and once more."""
         self.counts.emergency_stops += 1
-        pause, word = _STOP_RETRY_SECONDS, ""
+        pause, has_failed = _STOP_RETRY_SECONDS, False
         while True:
+            is_early = self._is_starting
             try:
-                async with asyncio.timeout(_LONGEST_STOP_SECONDS):
-                    await self._driver.emergency_stop()
-                break
-            except NothingToStop as nothing:
-                word = str(nothing)
-                _LOG.warning("nothing to stop", printer_id=self.printer_id, why=word)
-                break
+                word = await self._written_stop()
             except Exception as error:
                 # Whatever it is, a stop that was not written is asked for again.
                 self.counts.driver_errors += 1
-                why = (str(error) if isinstance(error, DriverError) else "") or type(error).__name__
+                why = (said.reason(error) if isinstance(error, DriverError) else "") or type(error).__name__
                 _LOG.error("emergency stop not written", printer_id=self.printer_id, why=why)
-                self._give(
-                    StopFailed(effect.generation, f"the emergency stop is not carried out, and tried again: {why}")
-                )
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_STOP_PAUSE_SECONDS)
+                if not has_failed:
+                    has_failed = True
+                    text = f"the emergency stop is not carried out, and tried again: {why}"
+                    self._give(StopFailed(generation, text))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_STOP_PAUSE_SECONDS)
+                continue
+            if not is_early:
+                break
+            await asyncio.sleep(_STOP_RETRY_SECONDS)
         if self.state.busy is Operation.START:
             await asyncio.sleep(_STOP_RETRY_SECONDS)
-        self._give(Stopped(effect.generation, word))
+        self._stops.discard(generation)
+        self._give(Stopped(generation, word))
+
+    async def _written_stop(self) -> str:
+        """Why there was nothing to stop, if so."""
+        try:
+            async with asyncio.timeout(_LONGEST_STOP_SECONDS):
+                await self._driver.emergency_stop()
+        except NothingToStop as nothing:
+            word = said.reason(nothing)
+            _LOG.warning("nothing to stop", printer_id=self.printer_id, why=word)
+            return word
+        return ""
 
     async def _abandon(self, abandon: Abandon, transfer: asyncio.Task[None] | None) -> None:
         """Where the transfer ended by itself meanwhile, its own word came first and this one changes nothing: neither what
@@ -414,6 +489,7 @@ class PrinterWorker:
                 self._give(Done(do.operation, do.number, handle))
 
     def _failed(self, do: Do, code: str, reason: str, *, certain: bool = False) -> None:
+        reason = said.encodable(reason)
         run_id = do.run.run_id if do.run else ""
         _LOG.warning(
             "operation failed",
@@ -428,12 +504,12 @@ class PrinterWorker:
     async def _operation(self, do: Do) -> Handle | None:
         run = do.run
         if do.operation is Operation.COOL_DOWN:
-            async with self._driver_lock:
+            async with self._turn_at_the_driver():
                 await self._driver.cool_down()
             return None
         if do.operation is Operation.REMOVE:
-            async with self._driver_lock:
-                for name in do.files:
+            for name in do.files:
+                async with self._turn_at_the_driver():
                     await self._driver.remove_file(name)
             return None
         if run is None:
@@ -448,21 +524,24 @@ class PrinterWorker:
             case Operation.START:
                 return await self._start(run, do)
             case _:
-                async with self._driver_lock:
+                async with self._turn_at_the_driver():
                     await getattr(self._driver, do.operation.value)()
         return None
 
-    def _sent(self, run: LocalRun, size_bytes: int) -> None:
+    def _sent(self, run: LocalRun, limit: asyncio.Timeout, size_bytes: int) -> None:
         """A transfer goes on: the driver is busy, not stuck. People see how far it is, once a second."""
         now = time.monotonic()
+        with suppress(RuntimeError):
+            # Some drivers tell of the last bytes when their call is over.
+            limit.reschedule(asyncio.get_running_loop().time() + self._longest_call_seconds)
         self.counts.sent_bytes = size_bytes
         if int(now) == int(self._progressed_at):
             return
         self._progressed_at = now
         share = min(1.0, size_bytes / run.size_bytes) if run.size_bytes else 1.0
         seen = Observation(ObservedState.PREPARING, message=f"sending the file: {share:.0%}")
-        said = wire.sample(self.printer_id, run.run_id, seen.state.value, seen)
-        self._telemetry.put(self.printer_id, now, said, urgent=False)
+        reading = wire.sample(self.printer_id, run.run_id, seen.state.value, seen)
+        self._telemetry.put(self.printer_id, now, reading, urgent=False)
 
     async def _fetch(self, run: LocalRun) -> None:
         if self.coordinator is None:
@@ -483,9 +562,9 @@ class PrinterWorker:
         """It may have lain here for hours, and whatever goes to the printer is what was assigned (I17)."""
         if not await self._files.has(run.sha256):
             raise WrongBytes(f"the file {run.sha256[:12]} was damaged on this host's disk, or is gone")
-        async with self._driver_lock:
+        async with self._turn_at_the_driver() as limit:
             self._choose_plate(run)
-            await self._driver.put_file(self._files.path(run.sha256), run.file_name, partial(self._sent, run))
+            await self._driver.put_file(self._files.path(run.sha256), run.file_name, partial(self._sent, run, limit))
 
     async def _ask(self, run: LocalRun) -> None:
         answer: Granted | Denied | NoAnswer = NoAnswer(run.nonce)
@@ -495,14 +574,20 @@ class PrinterWorker:
 
     async def _start(self, run: LocalRun, do: Do) -> Handle:
         """The one place that starts a print. Called once for each STARTING that was journalled."""
-        async with self._driver_lock:
+        async with self._turn_at_the_driver():
             if why := why_not_start(self.state, do, time.monotonic()):
                 raise Refused(why)
+            if self._waiting_stops():
+                raise Refused("an emergency stop came")
             failpoint("authority_checked")
             failpoint("before_start_command")
             self._choose_plate(run)
             self.counts.starts += 1
-            handle = await self._driver.start(self._files.path(run.sha256), run.file_name)
+            self._is_starting = True
+            try:
+                handle = await self._driver.start(self._files.path(run.sha256), run.file_name)
+            finally:
+                self._is_starting = False
             failpoint("after_start_command")
             return handle
 
