@@ -48,6 +48,22 @@ async def listening(*talks: Talk) -> AsyncIterator[Ends]:
         await runner.cleanup()
 
 
+async def tells(_: web.Request, socket: web.WebSocketResponse) -> None:
+    await socket.send_json(_CANCELLED)
+    async for _message in socket:
+        pass
+
+
+async def test_a_message_that_is_nested_too_deeply_ends_no_more_than_its_socket() -> None:
+    async def nests(_: web.Request, socket: web.WebSocketResponse) -> None:
+        await socket.send_str("[" * 100_000)
+        async for _message in socket:
+            pass
+
+    async with listening(nests, tells) as ends:
+        await until(lambda: ends.was_cancelled("ours.gcode"))
+
+
 async def test_a_frame_of_a_gigabyte_is_not_read_and_the_socket_opened_again() -> None:
     taken = asyncio.get_running_loop().create_future()
 
@@ -61,11 +77,6 @@ async def test_a_frame_of_a_gigabyte_is_not_read_and_the_socket_opened_again() -
                 sent += _PIECE
             await asyncio.sleep(0)
         taken.set_result(sent)
-
-    async def tells(_: web.Request, socket: web.WebSocketResponse) -> None:
-        await socket.send_json(_CANCELLED)
-        async for _message in socket:
-            pass
 
     async with listening(floods, tells) as ends:
         await until(lambda: ends.was_cancelled("ours.gcode"))

@@ -39,7 +39,9 @@ class Ends:
         """Until cancelled. A socket that ends is opened again, later and later while it fails."""
         wait = _FIRST_WAIT
         while True:
-            with contextlib.suppress(DriverError, aiohttp.ClientError, OSError, ValueError, TimeoutError):
+            with contextlib.suppress(
+                DriverError, aiohttp.ClientError, OSError, ValueError, RecursionError, TimeoutError
+            ):
                 await self._listen()
                 wait = _FIRST_WAIT
             self.is_listening = False
