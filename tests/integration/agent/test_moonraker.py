@@ -210,6 +210,41 @@ async def test_a_start_that_klipper_may_have_heard_is_no_certain_no(
     assert isinstance(raised.value, Refused) is certain
 
 
+@pytest.mark.parametrize("klipper", ["there", "away", "restarted"])
+async def test_a_start_that_never_arrived_is_no_print(
+    klipper_server: KlipperServer, rig: MoonrakerRig, bench: Bench, klipper: str
+) -> None:
+    path = await bench.bring(bench.rig.gcode(1.0))
+    rig.front.way.instead = (lambda _method, path: path == "/printer/print/start", says_503("Klippy Disconnected"))
+    with pytest.raises(OutcomeUnknown):
+        await bench.driver.start(path, bench.name)
+    rig.front.heal()
+    wanted = ObservedState.IDLE
+    if klipper == "away":
+        klipper_server.kill("klippy")
+        wanted = ObservedState.OFFLINE
+    elif klipper == "restarted":
+        await asyncio.to_thread(klipper_server.restart_klipper)
+    for look in (bench.driver.observe, lambda: bench.driver.recover(bench.name, None)):
+        await until(bench.driver, lambda seen: seen.state is wanted)
+        seen = await look()
+        assert seen.state is wanted and not bench.is_ours(seen)
+
+
+async def test_a_print_whose_start_was_not_answered_is_found_after_a_restart_of_klipper(
+    klipper_server: KlipperServer, rig: MoonrakerRig, bench: Bench
+) -> None:
+    path = await bench.bring(bench.rig.gcode(20.0))
+    await rig.lose_the_reply_to_a_start()
+    with pytest.raises(OutcomeUnknown):
+        await bench.driver.start(path, bench.name)
+    assert await rig.starts() == [bench.name], "and the history shows it"
+    klipper_server.kill("klippy")
+    await asyncio.to_thread(klipper_server.start_part, "klippy")
+    seen = await until(bench.driver, is_over, patient=True)
+    assert bench.is_ours(seen) and seen.ending is Ending.FAILED
+
+
 async def test_moves_by_hand_are_no_idle(klipper_server: KlipperServer, driver: Driver) -> None:
     script = asyncio.create_task(
         asyncio.to_thread(klipper_server.post, "/printer/gcode/script", script="G4 P1500\nG1 E0.1 F300")

@@ -11,6 +11,7 @@ from printfarm_agent.driver import Driver, Ending, NothingToStop, ObservedState,
 from printfarm_agent.drivers.octoprint.driver import OctoPrintDriver
 from tests.conformance.rigs.octoprint import OctoPrintRig
 from tests.conformance.steps import BUSY, Bench, new_name, nothing, until
+from tests.support.http_front import Instead
 from tests.support.octoprint import OctoPrintServer
 
 
@@ -147,12 +148,37 @@ async def test_a_start_without_a_printer_says_so(octoprint_server: OctoPrintServ
         await bench.driver.start(path, bench.name)
 
 
-async def test_a_print_of_somebody_elses_is_not_cancelled(rig: OctoPrintRig, driver: Driver) -> None:
+async def test_a_start_that_never_arrived_is_no_print(rig: OctoPrintRig, bench: Bench) -> None:
+    path = await bench.bring(rig.gcode(1.0))
+    rig.front.way.instead = (lambda method, path: method == "POST" and "/files/local/" in path, Instead(504))
+    with pytest.raises(OutcomeUnknown):
+        await bench.driver.start(path, bench.name)
+    rig.front.heal()
+    seen = await bench.driver.observe()
+    assert seen.state is ObservedState.IDLE and not bench.is_ours(seen)
+
+
+async def test_a_file_of_ours_that_is_only_selected_was_not_printed(
+    octoprint_server: OctoPrintServer, bench: Bench
+) -> None:
+    await bench.bring(bench.rig.gcode(1.0))
+    octoprint_server.post(f"/api/files/local/printfarm/{bench.name}", command="select")
+    seen = await bench.driver.recover(bench.name, None)
+    assert seen.state is ObservedState.IDLE and not bench.is_ours(seen)
+
+
+async def test_a_print_of_somebody_elses_is_left_to_them(rig: OctoPrintRig, driver: Driver) -> None:
     await rig.start_foreign(20.0)
     await until(driver, lambda seen: seen.state is ObservedState.PRINTING)
-    with pytest.raises(Refused, match="somebody else"):
-        await driver.cancel()
+    for command in (driver.pause, driver.cancel):
+        with pytest.raises(Refused, match="somebody else"):
+            await command()
     assert (await driver.observe()).state is ObservedState.PRINTING
+    await rig.pause_at_the_machine()
+    await until(driver, lambda seen: seen.state is ObservedState.PAUSED)
+    with pytest.raises(Refused, match="somebody else"):
+        await driver.resume()
+    assert (await driver.observe()).state is ObservedState.PAUSED
 
 
 async def test_a_stop_that_nothing_can_carry_is_refused_with_what_to_do_and_goes_out_once_it_can(

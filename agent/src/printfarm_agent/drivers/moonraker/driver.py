@@ -69,7 +69,7 @@ class MoonrakerDriver:
         self._names: tuple[str, ...] = ()
         # When Klipper was seen to become ready; long ago if it was from the first look on.
         self._ready_at: float | None = 0.0
-        # Our last print: after a restart Klipper shows none, and Moonraker's history keeps it.
+        # Our last print, or what was meant to be: after a restart Klipper shows none, and Moonraker's history knows.
         self._last = ""
         self._estimates: tuple[str, protocol.Estimate] = ("", protocol.Estimate())
         # At the last look our print was under way, and not paused.
@@ -92,13 +92,15 @@ class MoonrakerDriver:
             seen = await self._klipper()
         except _NoKlipper as gone:
             self._names, self._ready_at, self._was_printing = (), None, False
-            return Observation(ObservedState.OFFLINE, file_name=self._last or None, message=str(gone))
+            return Observation(ObservedState.OFFLINE, message=str(gone))
         path = protocol.file_path(seen)
-        name = protocol.name_in(self._folder, path) if path else self._last
+        past = None if path or not self._last else await self._past(self._last)
+        # A start that was not answered may never have arrived: our own knowledge of it is no print.
+        known = self._last if past is not None else ""
+        name = protocol.name_in(self._folder, path) if path else known
         if name.startswith("pf-"):
             self._last = name
         self._was_printing = protocol.printing(seen) == "printing" and name.startswith("pf-")
-        past = await self._past(name) if name and not path else None
         return protocol.observation(seen, name, past, await self._estimate(path))
 
     async def put_file(self, path: Path, name: str, sent: Sent) -> None:
@@ -141,10 +143,9 @@ class MoonrakerDriver:
         if protocol.printing(seen) != "paused" and protocol.is_paused_by_macro(seen):
             # Somebody paused while nothing printed: the next pause would be taken for a second one, and do nothing.
             _must(await self._ask("POST", "/printer/gcode/script", {"script": "CLEAR_PAUSE"}), 200)
-        whole = self._path(name)
+        whole, self._last = self._path(name), name
         answer = await self._ask("POST", "/printer/print/start", {"filename": whole}, seconds=_START_SECONDS)
         _must(answer, 200)
-        self._last = name
         return Handle(1, {"path": whole, "print_number": await self._number(whole)})
 
     async def _settle(self) -> None:

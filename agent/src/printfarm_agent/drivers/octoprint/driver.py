@@ -61,8 +61,10 @@ class OctoPrintDriver:
         self._folder = folder
         self.ends = Ends(url, key.reveal, seconds)
         self._profile = protocol.Profile()
-        # Our last print: after a restart OctoPrint shows no job, and keeps the file's record.
+        # Our last print, or what was meant to be: after a restart OctoPrint shows no job, and the file's record knows.
         self._last = ""
+        # What this process saw under way: a print that vanished leaves no record.
+        self._seen = ""
         self._cancelled = ""
         # Our stop was written, and no connection has been seen since.
         self._is_stopped = False
@@ -98,20 +100,24 @@ class OctoPrintDriver:
         if not protocol.is_busy(job):
             name, file = await self._printed_last(job, name)
         elif name.startswith("pf-"):
-            self._last = name
+            self._last = self._seen = name
         cancelled = bool(name) and (name == self._cancelled or self.ends.was_cancelled(self._path(name)))
         return protocol.observation(job, printer, name, file, cancelled=cancelled)
 
     async def _printed_last(self, job: protocol.Json, selected: str) -> tuple[str, protocol.Json | None]:
         """The file whose print ended last, with its record: the selected one, or ours where somebody only selected another."""
-        ours = selected if selected.startswith("pf-") else self._last
+        theirs = "" if selected.startswith("pf-") else selected
+        ours = self._last if theirs else selected or self._last
         file = await self._record(ours) if ours else None
-        if ours and selected and ours != selected:
+        if not ours or (ours != self._seen and not protocol.was_printed(file)):
+            # A start that was not answered may never have arrived: our own knowledge of it is no print, nor is a selection.
+            return theirs, None
+        if theirs:
             path = protocol.local_path(job)
-            theirs = await self._look_or(f"/api/files/local/{quote(path)}", 404) if path else None
-            if not protocol.ended_later(file, theirs):
-                return selected, None
-        return ours or selected, file
+            other = await self._look_or(f"/api/files/local/{quote(path)}", 404) if path else None
+            if not protocol.ended_later(file, other):
+                return theirs, None
+        return ours, file
 
     async def put_file(self, path: Path, name: str, sent: Sent) -> None:
         size, digest = await asyncio.to_thread(_size_and_sha1, path)
@@ -143,6 +149,8 @@ class OctoPrintDriver:
             _must(answer, 204)
         if self._last == name:
             self._last = ""
+        if self._seen == name:
+            self._seen = ""
 
     async def start(self, path: Path, name: str) -> Handle:
         self._last, self._cancelled, self._is_stopped = name, "", False
@@ -167,11 +175,7 @@ class OctoPrintDriver:
         await self._command({"command": "pause", "action": "resume"})
 
     async def cancel(self) -> None:
-        name = protocol.name_of(await self._look("/api/job"), self._folder)
-        if name and not name.startswith("pf-"):
-            raise Refused("the print is somebody else's")
-        await self._command({"command": "cancel"})
-        self._cancelled = name
+        self._cancelled = await self._command({"command": "cancel"})
 
     async def cool_down(self) -> None:
         targets = {f"tool{index}": 0 for index in range(self._profile.hotends)}
@@ -207,8 +211,13 @@ class OctoPrintDriver:
 
     # -- one exchange
 
-    async def _command(self, body: Mapping[str, Any]) -> None:
+    async def _command(self, body: Mapping[str, Any]) -> str:
+        """To a print of ours, whose name comes back. Raises Refused if it is somebody else's."""
+        name = protocol.name_of(await self._look("/api/job"), self._folder)
+        if name and not name.startswith("pf-"):
+            raise Refused("the print is somebody else's")
         _must(await self._ask("POST", "/api/job", body), 204)
+        return name
 
     async def _look(self, path: str) -> protocol.Json:
         return _read(await self._look_at(path))

@@ -224,6 +224,11 @@ def local_path(job: Json) -> str:
     return text(file.get("path")) if file.get("origin") == "local" else ""
 
 
+def was_printed(file: Json | None) -> bool:
+    """By a file's record: a print of it has ended."""
+    return bool(table(table(table(file).get("prints")).get("last")))
+
+
 def ended_later(one: Json | None, other: Json | None) -> bool:
     """By two files' records: a print of the first ended, and none of the second since."""
     at, others = _ended_at(table(one)), _ended_at(table(other))
