@@ -12,13 +12,12 @@ import uvloop
 from pydantic import ValidationError
 
 from printfarm_rpc import logs
-from printfarm_rpc.keys import write_private
 from printfarm_rpc.tls import CredentialsError
 
-from .app.access import ensure_admin_key
 from .app.ports import DatabaseUnavailable
 from .bootstrap import AddressTaken, open_coordinator
 from .ca_cli import app as ca
+from .first_key import write_first_key
 from .settings import CoordinatorSettings
 
 app = typer.Typer(help="Owns the queue and the assignment of a print farm.", no_args_is_help=True)
@@ -45,9 +44,8 @@ async def _serve(settings: CoordinatorSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with open_coordinator(settings) as running:
-        if secret := await ensure_admin_key(running.farm):
-            path = settings.data_dir / "admin-api-key"
-            write_private(path, secret.encode() + b"\n")
+        path = settings.data_dir / "admin-api-key"
+        if await write_first_key(running.farm, path):
             _LOG.info("first administrator's key written", path=str(path))
         await stop.wait()
         _LOG.info("stopping")

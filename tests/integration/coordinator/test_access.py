@@ -7,8 +7,9 @@ import pytest
 
 from printfarm.control.v1 import access_service_pb2 as pb
 from printfarm.control.v1 import farm_service_pb2
-from printfarm_coordinator.app.access import ensure_admin_key
+from printfarm_coordinator.app.access import has_keys
 from printfarm_coordinator.app.janitor import note_key_uses_once
+from printfarm_coordinator.first_key import write_first_key
 from printfarm_coordinator.grpc_api.convert import timestamp
 from printfarm_rpc.errors import Code, FarmError
 from tests.support.control_plane import HOUR, SECOND, ControlPlane
@@ -148,11 +149,56 @@ async def test_keys_in_pages(plane: ControlPlane) -> None:
     assert found == names
 
 
-async def test_the_first_administrators_key_is_made_once(plane: ControlPlane) -> None:
-    secret = await ensure_admin_key(plane.farm)
-    assert secret is not None
+async def test_the_first_administrators_key_is_made_once(plane: ControlPlane, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "admin-api-key"
+    assert await write_first_key(plane.farm, path)
+    secret = path.read_text().strip()
     assert (await whose(plane, secret)).role == pb.ROLE_ADMIN
-    assert await ensure_admin_key(plane.farm) is None
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.unlink()
+    # A person took it away.
+    assert not await write_first_key(plane.farm, path)
+    assert list(path.parent.iterdir()) == []
+
+
+async def test_who_dies_between_the_first_key_and_its_file_loses_no_administrator(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    path, begun = tmp_path / "admin-api-key", tmp_path / "admin-api-key.new"
+    # Before the database knew it: nobody's key.
+    begun.write_text("pf_0123abcd_of_a_start_that_died\n")
+    assert await write_first_key(plane.farm, path)
+    secret = path.read_text().strip()
+    assert "died" not in secret
+    # After the database knew it.
+    path.rename(begun)
+    assert await write_first_key(plane.farm, path)
+    assert (await whose(plane, path.read_text().strip())).role == pb.ROLE_ADMIN
+    assert not begun.exists()
+    assert not await write_first_key(plane.farm, path)
+
+
+async def test_of_two_coordinators_that_start_at_once_one_has_the_first_key(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    paths = [tmp_path / name / "admin-api-key" for name in "ab"]
+    made = await asyncio.gather(*(write_first_key(plane.farm, path) for path in paths))
+    assert sorted(made) == [False, True]
+    assert [path.exists() for path in paths] == made
+    assert not any(path.with_name("admin-api-key.new").exists() for path in paths)
+
+
+async def test_the_secret_is_on_the_disk_before_the_key_is_good(plane: ControlPlane, tmp_path: Path) -> None:
+    """However soon after the commit the process dies."""
+    path = tmp_path / "admin-api-key"
+    making = asyncio.create_task(write_first_key(plane.farm, path))
+    while not await has_keys(plane.farm):
+        assert not making.done()
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    if not path.exists():
+        assert await write_first_key(plane.farm, path)
+    assert (await whose(plane, path.read_text().strip())).role == pb.ROLE_ADMIN
 
 
 async def test_a_persons_password_and_the_end_of_their_tokens(plane: ControlPlane) -> None:

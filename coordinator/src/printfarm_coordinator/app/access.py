@@ -18,6 +18,7 @@ from .farm import Caller, Farm, transact
 from .jobs import missing
 from .ports import AlreadyExists, ApiKey, Role, User, Writing
 
+_KIND = "pf_"
 _SECRET_BYTES = 32
 _PREFIX_LENGTH = 8
 _USE_NOTED_EVERY_US = 60_000_000
@@ -37,12 +38,20 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def create_key(farm: Farm, caller: Caller, name: str, role: Role, expires_at: int | None) -> tuple[ApiKey, str]:
-    """A key and its secret, which is never shown again. Raises ALREADY_EXISTS for a live key of that name."""
+def new_secret() -> str:
+    """Of a key: what it is called in lists, and what nobody guesses."""
+    return f"{_KIND}{secrets.token_hex(_PREFIX_LENGTH // 2)}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+
+
+async def create_key(
+    farm: Farm, caller: Caller, name: str, role: Role, expires_at: int | None, secret: str = ""
+) -> tuple[ApiKey, str]:
+    """A key and its secret, a new one unless it is given, which is never shown again. Raises ALREADY_EXISTS for a live key of
+    that name."""
     if not (0 < len(name) <= 100 and name.isprintable()):
         raise Invalid("name", "must be 1 to 100 printable characters")
-    prefix = "pf_" + secrets.token_hex(_PREFIX_LENGTH // 2)
-    secret = f"{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+    secret = secret or new_secret()
+    prefix = secret[: len(_KIND) + _PREFIX_LENGTH]
     key_id = farm.ids.new()
 
     async def work(tx: Writing) -> ApiKey:
@@ -191,10 +200,14 @@ async def check_user(farm: Farm, name: str, generation: int) -> User:
     return user
 
 
-async def ensure_admin_key(farm: Farm) -> str | None:
-    """The secret of a first administrator's key, if there is no key yet; None else."""
+async def has_keys(farm: Farm) -> bool:
+    """Whether a key was ever made."""
     async with farm.store.read() as look:
-        if await look.api_keys():
-            return None
-    _, secret = await create_key(farm, Caller("coordinator", Role.ADMIN), "first-administrator", Role.ADMIN, None)
-    return secret
+        return bool(await look.api_keys())
+
+
+async def is_secret(farm: Farm, secret: str) -> bool:
+    """Whether it is that of a live key. This is no use of it."""
+    async with farm.store.read() as look:
+        key, now = await look.api_key_by_secret(_hash(secret)), look.now
+    return key is not None and _is_live(key, now)

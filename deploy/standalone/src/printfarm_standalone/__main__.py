@@ -49,7 +49,8 @@ async def _run(settings: StandaloneSettings) -> None:
 
 def _tell(farm: RunningFarm, settings: StandaloneSettings) -> None:
     _CONSOLE.print(f"PrintFarm is ready: {farm.url}  (API: {farm.url}/docs)", soft_wrap=True)
-    _CONSOLE.print(f"The administrator's API key is in {farm.key_path}", soft_wrap=True)
+    where = "is in" if farm.key_path.exists() else "was written to, and is no more in,"
+    _CONSOLE.print(f"The administrator's API key {where} {farm.key_path}", soft_wrap=True)
     _CONSOLE.print(f"{settings.virtual_printers} virtual printers, {settings.time_scale:g} times faster than machines")
     if farm.real_printers:
         _CONSOLE.print(f"Real printers: {', '.join(farm.real_printers)}", soft_wrap=True)

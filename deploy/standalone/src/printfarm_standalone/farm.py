@@ -13,16 +13,16 @@ from printfarm_agent.driver import PrinterConfig
 from printfarm_agent.enroll import enroll
 from printfarm_agent.settings import AgentSettings, PrinterSettings, check_ids, load_printers
 from printfarm_coordinator.adapters.ca.authority import Authority
-from printfarm_coordinator.app.access import ensure_admin_key
 from printfarm_coordinator.app.enroll import create_token
 from printfarm_coordinator.app.farm import Caller
 from printfarm_coordinator.app.ports import Role
 from printfarm_coordinator.bootstrap import RunningCoordinator, open_coordinator
+from printfarm_coordinator.first_key import write_first_key
 from printfarm_coordinator.settings import CoordinatorSettings
 from printfarm_gateway.bootstrap import open_gateway
 from printfarm_gateway.settings import GatewaySettings
 from printfarm_rpc.identity import Identity, PeerRole
-from printfarm_rpc.keys import is_due_for_renewal, write_private
+from printfarm_rpc.keys import is_due_for_renewal
 from printfarm_rpc.tls import CredentialFiles, CredentialsError, check
 
 from .printers import virtual_printers
@@ -50,12 +50,12 @@ class RunningFarm:
 async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]:
     """The whole farm. No shortcut anywhere: the parts speak gRPC with mutual TLS on loopback, as between hosts."""
     data = settings.data_dir
-    is_first_start = not (data / "ca" / "key.pem").exists()
-    if is_first_start:
+    if not (data / "ca" / "key.pem").exists():
         await asyncio.to_thread(Authority.create, data / "ca")
     async with AsyncExitStack() as stack:
         coordinator = await stack.enter_async_context(open_coordinator(_coordinator_settings(settings)))
-        key_path = await _admin_key(coordinator, data)
+        key_path = data / "admin-api-key"
+        is_first_start = await write_first_key(coordinator.farm, key_path)
         addresses = await stack.enter_async_context(
             virtual_printers(settings.virtual_printers, data / "virtual-printers", settings.time_scale)
         )
@@ -84,13 +84,6 @@ def _coordinator_settings(settings: StandaloneSettings) -> CoordinatorSettings:
         admin_address=_ANY_PORT,
         metrics_address=_ANY_PORT,
     )
-
-
-async def _admin_key(coordinator: RunningCoordinator, data: Path) -> Path:
-    path = data / "admin-api-key"
-    if secret := await ensure_admin_key(coordinator.farm):
-        write_private(path, secret.encode() + b"\n")
-    return path
 
 
 async def _enrol_agent(coordinator: RunningCoordinator, state_dir: Path) -> None:
