@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from printfarm_coordinator.adapters.artifacts.folder import ArtifactFolder
 from printfarm_coordinator.adapters.bus.inprocess import InProcessBus
 from printfarm_coordinator.adapters.ids import TimeOrderedIds
+from printfarm_coordinator.adapters.sql import postgres_connection
+from printfarm_coordinator.adapters.sql import store as sql_store
 from printfarm_coordinator.adapters.sql.migrate import migrate
 from printfarm_coordinator.adapters.sql.store import SqlStore
 from printfarm_coordinator.app.farm import Farm, transact
@@ -26,6 +28,8 @@ from printfarm_coordinator.app.ports import (
 )
 from printfarm_coordinator.domain.events import AuditEntry, DomainEvent
 from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import FaultProxy
 from tests.support.stores import SECOND, a_job, a_printer, a_run, database_url, forward, furnish, offer
 
 Lock = Callable[[Writing], Awaitable[object]]
@@ -417,6 +421,73 @@ async def test_a_server_that_has_said_its_last_word_does_not_answer(postgresql: 
             pass
         assert await store.take_presence()
         await store.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement is waited for a second, a rollback half of one."""
+    monkeypatch.setattr(sql_store, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(postgres_connection, "UNDO_SECONDS", 0.5)
+
+
+async def test_a_server_whose_host_vanished_is_not_waited_for(postgresql: SqlStore, impatient: None) -> None:
+    """It sends no reset: whatever comes to it is swallowed, whether its connection was in use or lay ready."""
+    url = postgresql.engine.url
+    with FaultProxy(f"{url.host}:{url.port}") as proxy:
+        store = SqlStore(url.set(port=proxy.port).render_as_string(hide_password=False))
+        assert await store.take_presence()
+        await asyncio.gather(*(store.ping() for _ in range(5)))
+        async with asyncio.timeout(60):
+            with pytest.raises(DatabaseUnavailable):
+                await _vanishes_at_the_commit(store, proxy)
+            for call in (store.ping, store.take_presence):
+                with pytest.raises(DatabaseUnavailable):
+                    await call()
+        proxy.weather.hole_up = proxy.weather.hole_down = False
+        await store.ping()
+        async with asyncio.timeout(60):
+            while not await store.take_presence():  # noqa: ASYNC110 - the server's doing
+                await asyncio.sleep(0.05)
+        # Stopped while nothing answers.
+        proxy.weather.hole_up = proxy.weather.hole_down = True
+        async with asyncio.timeout(60):
+            await store.close()
+
+
+async def _vanishes_at_the_commit(store: SqlStore, proxy: FaultProxy) -> None:
+    async with store.write("lost"):
+        proxy.weather.hole_up = proxy.weather.hole_down = True
+
+
+async def test_connections_that_lay_ready_are_given_up_with_the_one_that_was_cut_off(
+    postgresql: SqlStore, impatient: None
+) -> None:
+    """Each of them would cost its next user as long."""
+    url = postgresql.engine.url
+    with FaultProxy(f"{url.host}:{url.port}") as proxy:
+        store = SqlStore(url.set(port=proxy.port).render_as_string(hide_password=False))
+        await asyncio.gather(*(store.ping() for _ in range(5)))
+        assert proxy.open_connections == 5
+        proxy.weather.hole_up = proxy.weather.hole_down = True
+        with pytest.raises(DatabaseUnavailable):
+            await store.ping()
+        async with asyncio.timeout(30):
+            while proxy.open_connections:  # noqa: ASYNC110 - another thread's doing
+                await asyncio.sleep(0.05)
+        await store.close()
+
+
+async def test_a_migration_may_take_longer_than_a_statement(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_store, "ANSWER_SECONDS", 0.05)
+    store = SqlStore(postgres.database())
+    async with store.engine.begin() as first:
+        await first.execute(sa.text("SELECT pg_advisory_xact_lock(7303)"))
+        second = asyncio.create_task(migrate(store.engine))
+        assert not await _goes_on(second)
+    await second
+    await store.close()
 
 
 async def test_a_look_that_is_cancelled_anywhere_leaves_a_connection_that_writes(postgresql: SqlStore) -> None:

@@ -95,6 +95,9 @@ class Connections:
             await opened.driver.rollback()
         except (DatabaseUnavailable, *NO_ANSWER):
             await opened.connection.invalidate()
+            # What cut this one off has cut off the others: each would cost its next user as long.
+            others, self._free = self._free, []
+            await asyncio.gather(*map(_cut, others))
 
     def _is_given_back(self, opened: Opened) -> bool:
         """At once, where nothing is to be done for it."""
@@ -115,13 +118,20 @@ class Connections:
     async def close(self) -> None:
         """Ends those that nobody uses; the others end with their transaction."""
         self._is_over = True
-        while self._free:
-            await _discard(self._free.pop())
+        unused, self._free = self._free, []
+        await asyncio.gather(*map(_discard, unused))
 
 
 async def _discard(opened: Opened) -> None:
-    if not opened.is_usable:
-        await opened.connection.invalidate()
+    if opened.is_usable:
+        await opened.connection.close()
+    else:
+        await _cut(opened)
+
+
+async def _cut(opened: Opened) -> None:
+    """Ends it whether or not the server answers."""
+    await opened.connection.invalidate()
     await opened.connection.close()
 
 
@@ -164,7 +174,7 @@ def _translated(error: BaseException) -> BaseException:
             return StaleWrite(str(error.orig))
         if error.connection_invalidated or state in GOING_DOWN or isinstance(error, OperationalError | InterfaceError):
             return DatabaseUnavailable(str(error.orig))
-    if isinstance(error, ConnectionError | ENDING):
+    if isinstance(error, ConnectionError | TimeoutError | ENDING):
         return DatabaseUnavailable(str(error))
     return error
 

@@ -14,6 +14,8 @@ AGAIN = frozenset({"40001", "40P01", "55P03"})
 GOING_DOWN = frozenset({"57P01", "57P02", "57P03", "53300"})
 # What asyncpg says of a connection between the server's last word ("terminating connection") and its end.
 ENDING = asyncpg.InternalClientError
+# Of a server that answers a rollback takes no time: the one that failed before it was waited for.
+UNDO_SECONDS = 5.0
 # now() would be the transaction's start; a lease is judged by the time at which it is looked at.
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -39,15 +41,16 @@ class PostgresDriver:
 
     async def rollback(self) -> None:
         # Whatever asyncpg knows: a BEGIN whose task was cancelled may have come to the server all the same.
-        await self._run("ROLLBACK")
+        await self._run("ROLLBACK", UNDO_SECONDS)
 
     async def now(self) -> int:
         [[found]] = await self.rows(_NOW, (), is_far=False)
         return int(found)
 
-    async def _run(self, text: str) -> None:
+    async def _run(self, text: str, seconds: float | None = None) -> None:
+        """``seconds`` None: as long as any statement."""
         with _translating():
-            await self._connection.execute(text)
+            await self._connection.execute(text, timeout=seconds)
 
     async def rows(self, text: str, parameters: Sequence[Any], *, is_far: bool) -> Sequence[Sequence[Any]]:
         with _translating():

@@ -31,6 +31,8 @@ _SQLITE_PRAGMAS = (
 _SQLITE_READERS = 4
 # Seconds that a transaction waits for a connection.
 _SQLITE_PATIENCE, _POSTGRES_PATIENCE = 30.0, 10.0
+# A server's host that is gone says nothing: TCP alone would wait a quarter of an hour. Longer than what the server allows.
+ANSWER_SECONDS = 20.0
 _POSTGRES_SETTINGS = {
     "statement_timeout": "15000",
     "idle_in_transaction_session_timeout": "15000",
@@ -61,7 +63,7 @@ class SqlStore:
         self._presence: Presence
         if target.get_backend_name() == "sqlite":
             self._begin_reading, self._begin_writing = "BEGIN", "BEGIN IMMEDIATE"
-            self._engine = _sqlite_engine(target, is_near=True)
+            self._engine = self._migrating_engine = _sqlite_engine(target, is_near=True)
             self._reading_engine = _sqlite_engine(target, is_near=False)
             self._writers = Connections(self._engine, 1, _SQLITE_PATIENCE)
             self._readers = Connections(self._reading_engine, _SQLITE_READERS, _SQLITE_PATIENCE)
@@ -70,18 +72,16 @@ class SqlStore:
             # Every statement of a look sees the same commits; a writer must see the newest behind each lock it waited for.
             self._begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
             self._begin_writing = "BEGIN ISOLATION LEVEL READ COMMITTED"
-            self._engine = self._reading_engine = create_async_engine(
-                target,
-                poolclass=NullPool,
-                connect_args={"server_settings": _POSTGRES_SETTINGS, "timeout": 5},
-            )
+            self._engine = self._reading_engine = _postgres_engine(target, ANSWER_SECONDS)
+            # A migration takes as long as it takes.
+            self._migrating_engine = _postgres_engine(target, None)
             self._writers = self._readers = Connections(self._engine, 2 * pool_size, _POSTGRES_PATIENCE)
             self._presence = SessionPresence(self._engine)
 
     @property
     def engine(self) -> AsyncEngine:
         """For migrations."""
-        return self._engine
+        return self._migrating_engine
 
     def read(self) -> AbstractAsyncContextManager[Reading]:
         """A consistent look."""
@@ -131,11 +131,17 @@ class SqlStore:
         await self._readers.close()
         await self._engine.dispose()
         await self._reading_engine.dispose()
+        await self._migrating_engine.dispose()
 
 
 def _lock_path(url: URL) -> Path | None:
     name = url.database or ":memory:"
     return None if name == ":memory:" or name.startswith("file:") else Path(f"{name}.lock")
+
+
+def _postgres_engine(url: URL, answer_seconds: float | None) -> AsyncEngine:
+    arguments = {"server_settings": _POSTGRES_SETTINGS, "timeout": 5, "command_timeout": answer_seconds}
+    return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
 
 
 def _sqlite_engine(url: URL, *, is_near: bool) -> AsyncEngine:
