@@ -47,7 +47,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(settings: AgentSettings) -> None:
+async def _run(settings: AgentSettings) -> int:
+    """1 if it broke: whoever keeps it running starts it again, and it finds its printers' runs in the journal."""
     from .bootstrap import open_agent
     from .journal import JournalUnavailable
 
@@ -55,11 +56,15 @@ async def _run(settings: AgentSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        async with open_agent(settings):
-            await stop.wait()
+        async with open_agent(settings) as agent:
+            told, broken = asyncio.create_task(stop.wait()), asyncio.create_task(agent.broken())
+            await asyncio.wait((told, broken), return_when=asyncio.FIRST_COMPLETED)
+            for task in (told, broken):
+                task.cancel()
     except JournalUnavailable as error:
         # Whoever keeps the agent running starts it again: the disk may have room then.
         sys.exit(f"printfarm-agent: the journal in agent.state_dir cannot be opened now: {error}")
+    return 0 if stop.is_set() else 1
 
 
 async def _doctor(settings: AgentSettings) -> int:
@@ -112,7 +117,7 @@ def main() -> None:
             sys.exit(asyncio.run(_doctor(settings)))
         else:
             logs.configure("agent", level=settings.log_level)
-            asyncio.run(_run(settings))
+            sys.exit(asyncio.run(_run(settings)))
     except WrongSettings as error:
         print(f"printfarm-agent: {error}", file=sys.stderr)
         sys.exit(2)

@@ -39,6 +39,15 @@ class RunningAgent:
     metrics_address: str
     link: Link
     workers: dict[str, PrinterWorker]
+    parts: tuple[asyncio.Task[None], ...]
+
+    async def broken(self) -> None:
+        """Returns, and has said so in the log, once a part has ended that never should. A printer that nobody looks at, or a
+        link that nobody serves, is no agent: it has to be started again."""
+        ended, _ = await asyncio.wait(self.parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in ended:
+            error = None if part.cancelled() else part.exception()
+            _LOG.error("a part of the agent ended unasked: it ends", part=part.get_name(), exc_info=error)
 
 
 def driver_named(printer: PrinterSettings) -> OpenDriver:
@@ -103,18 +112,18 @@ async def open_agent(settings: AgentSettings) -> AsyncGenerator[RunningAgent]:
                 printer, settings, driver, journal, files, telemetry, boot_id, host_boot
             )
         link = Link(settings, workers, journal, telemetry, boot_id)
-        tasks = [asyncio.create_task(watch_loop(link.loop_lag.note))]
+        tasks = [asyncio.create_task(watch_loop(link.loop_lag.note), name="watch over the loop")]
         stack.push_async_callback(_end, tasks)
         for worker in workers.values():
             worker.coordinator = link
-            tasks.append(asyncio.create_task(worker.run()))
+            tasks.append(asyncio.create_task(worker.run(), name=f"worker of {worker.printer_id}"))
         await _first_looks(workers)
-        tasks.append(asyncio.create_task(link.run()))
+        tasks.append(asyncio.create_task(link.run(), name="link"))
         figures = AgentFigures(workers, link, telemetry, journal)
         address = await _serve_metrics(stack, settings.metrics_address, figures)
         agent_id = agent_id_of(settings)
         _LOG.info("agent works", agent_id=agent_id, printers=len(workers), metrics=address)
-        yield RunningAgent(agent_id, address, link, workers)
+        yield RunningAgent(agent_id, address, link, workers, tuple(tasks))
 
 
 def _host_boot() -> str:

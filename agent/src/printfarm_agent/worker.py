@@ -209,6 +209,8 @@ class PrinterWorker:
                 except TimeoutError:
                     self._inputs.append(Tick())
                 self._given.clear()
+                if observer.done():
+                    raise RuntimeError("the looks at the printer ended")
                 while self._inputs:
                     self._taking = self._inputs.popleft()
                     await self._step(self._taking)

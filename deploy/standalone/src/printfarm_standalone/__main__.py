@@ -27,7 +27,8 @@ from .settings import StandaloneSettings
 _CONSOLE = Console()
 
 
-async def _run(settings: StandaloneSettings) -> None:
+async def _run(settings: StandaloneSettings) -> int:
+    """1 if its agent broke: whoever keeps it running starts it again."""
     grpc.aio.init_grpc_aio()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,15 +37,17 @@ async def _run(settings: StandaloneSettings) -> None:
     async with open_farm(settings) as farm:
         _tell(farm, settings)
         sample = asyncio.create_task(_sample(farm, settings))
-        waiting = asyncio.create_task(stop.wait())
-        await asyncio.wait({waiting, sample}, return_when=asyncio.FIRST_COMPLETED)
-        if not stop.is_set():
+        ends = {asyncio.create_task(stop.wait()), asyncio.create_task(farm.agent.broken())}
+        await asyncio.wait({*ends, sample}, return_when=asyncio.FIRST_COMPLETED)
+        if not any(end.done() for end in ends):
             sample.result()
             _CONSOLE.print("Serving. Press Ctrl-C to stop.")
-            await waiting
-        sample.cancel()
-        await asyncio.gather(sample, return_exceptions=True)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sample, *ends):
+            task.cancel()
+        await asyncio.gather(sample, *ends, return_exceptions=True)
         _CONSOLE.print("Stopping ...")
+    return 0 if stop.is_set() else 1
 
 
 def _tell(farm: RunningFarm, settings: StandaloneSettings) -> None:
@@ -94,7 +97,8 @@ def main() -> None:
         settings = StandaloneSettings()
         logs.configure("printfarm", level=settings.log_level)
         with only_one(settings.data_dir):
-            uvloop.run(_run(settings))
+            code = uvloop.run(_run(settings))
+        sys.exit(code)
     except ValidationError as error:
         for wrong in error.errors():
             print(f"printfarm: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", file=sys.stderr)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from printfarm_agent.bootstrap import open_agent
+from printfarm_agent.bootstrap import RunningAgent, open_agent
 from printfarm_agent.driver import PrinterConfig
 from printfarm_agent.enroll import enroll
 from printfarm_agent.settings import AgentSettings, PrinterSettings, check_ids, load_printers
@@ -44,6 +44,7 @@ class RunningFarm:
     real_printers: tuple[str, ...]
     # What models are sliced with, or why they are refused.
     slicing: str
+    agent: RunningAgent
 
 
 @asynccontextmanager
@@ -61,7 +62,7 @@ async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]
         )
         await _enrol_agent(coordinator, data / "agent")
         real = await asyncio.to_thread(_real_printers, settings)
-        await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, addresses, real)))
+        agent = await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, addresses, real)))
         await asyncio.to_thread(_gateway_credentials, coordinator.authority, data / "gateway")
         gateway = await stack.enter_async_context(
             open_gateway(GatewaySettings(data_dir=data, port=settings.port, control_target=coordinator.control_address))
@@ -72,7 +73,7 @@ async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]
         slicing = await stack.enter_async_context(
             slicer_worker(coordinator.authority, coordinator.control_address, data.absolute())
         )
-        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start, names, slicing)
+        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start, names, slicing, agent)
 
 
 def _coordinator_settings(settings: StandaloneSettings) -> CoordinatorSettings:
