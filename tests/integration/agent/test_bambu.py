@@ -4,13 +4,16 @@ Over all of them: at most one ``project_file`` for each id, and none while the p
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from printfarm_agent.driver import (
+    BadReply,
     ConnectionLost,
     Driver,
     Ending,
@@ -22,6 +25,7 @@ from printfarm_agent.driver import (
     Refused,
 )
 from printfarm_agent.drivers.bambu.driver import open_driver
+from printfarm_agent.drivers.bambu.report import LONGEST_REPORT, decode
 from tests.support.bambu_emulator import CODE, SERIAL, BambuEmulator
 from tests.support.machine import Machine, gcode
 from tests.support.patience import PATIENCE_SECONDS, until
@@ -96,7 +100,7 @@ async def seen_again(driver: Driver) -> Observation:
         while True:
             try:
                 return await driver.observe()
-            except ConnectionLost:
+            except (ConnectionLost, BadReply):
                 await asyncio.sleep(0.05)
 
 
@@ -397,6 +401,41 @@ async def test_deltas_alone_are_enough_and_pushall_is_asked_once(tmp_path: Path)
         assert made.count("pushall") == 1
 
 
+async def test_a_message_that_is_too_long_is_not_even_received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = list[int]()
+
+    def decoded(payload: bytes) -> dict[str, Any]:
+        whole.append(len(payload))
+        return decode(payload)
+
+    monkeypatch.setattr("printfarm_agent.drivers.bambu.session.decode", decoded)
+    async with printer(tmp_path) as made:
+        await made.driver.observe()
+        made.emulator.payload = b" " * (8 << 20)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            told = ""
+            while "longer than" not in told:
+                with contextlib.suppress(ConnectionLost):
+                    try:
+                        await made.driver.observe()
+                    except BadReply as error:
+                        told = str(error)
+        assert max(whole) < LONGEST_REPORT
+        made.emulator.payload = b" " * (LONGEST_REPORT - 2) + b"{}"
+        await until_heard(made, lambda: LONGEST_REPORT in whole)
+        made.emulator.payload = None
+        assert (await seen_again(made.driver)).state is ObservedState.IDLE
+
+
+async def until_heard(made: Case, is_so: Callable[[], bool]) -> None:
+    """Looks, in vain or not, until it is so."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not is_so():
+            with contextlib.suppress(ConnectionLost, BadReply):
+                await made.driver.observe()
+            await asyncio.sleep(0.02)
+
+
 async def test_names_in_broken_utf8_are_no_noise(tmp_path: Path) -> None:
     async with printer(tmp_path) as made:
         made.emulator.invalid_utf8 = True
@@ -446,7 +485,8 @@ async def test_an_emergency_stop_that_is_not_taken_is_written_and_told_as_refuse
             await made.until(ObservedState.PRINTING)
         with pytest.raises(Refused, match="Developer Mode"):
             await made.driver.emergency_stop()
-        assert made.count("stop") >= 1 and made.machine.job is not None
+        await until(lambda: made.count("stop"))
+        assert made.machine.job is not None
 
 
 async def test_an_emergency_stop_without_an_answer_is_no_stop_where_nobody_says_that_commands_are_taken(

@@ -83,6 +83,16 @@ def test_changes_are_merged_and_lists_replaced_but_for_trays() -> None:
     assert report.trays == (Tray(0, "PLA", "FF0000"), Tray(1, "ABS", "00FF00"))
 
 
+def test_only_what_is_read_is_kept() -> None:
+    cache = Cache()
+    for number in range(100):
+        row = {"id": "0", "tray": [{"id": "0", "tray_type": "PLA", f"made_up_{number}": "x"}]}
+        cache.take({"gcode_state": "IDLE", f"made_up_{number}": {"a": "x"}, "upgrade_state": {f"b_{number}": 1}})
+        cache.take({"ams": {"ams": [row], f"made_up_{number}": 1}})
+    assert len(repr(cache.told)) < 500
+    assert (cache.report().state, cache.report().trays) == ("IDLE", (Tray(0, "PLA", ""),))
+
+
 def test_control_is_seen_by_its_bit() -> None:
     assert read({"fun": "3EC1AFFF9CFF"}).needs_signature is True
     assert read({"fun": "3EC18FFF9CFF"}).needs_signature is False

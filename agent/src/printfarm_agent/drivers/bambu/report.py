@@ -14,6 +14,7 @@ from ...driver import BadReply, Heater
 from .. import reading
 
 LONGEST_REPORT = 1 << 20
+TOO_LONG = f"the printer's report is longer than {LONGEST_REPORT} bytes"
 _DEEPEST = 12
 # Of print.fun: set means that commands must be signed, that is, Developer Mode is off.
 _NEEDS_SIGNATURE = 0x20000000
@@ -53,6 +54,38 @@ _STAGES = {
 NO_CONTROL = "the printer takes no commands: switch on LAN Only and Developer Mode on the printer"
 _ACTIVE = frozenset({"PREPARE", "SLICING", "RUNNING", "PAUSE", "INIT"})
 _STILL = frozenset({"IDLE", "FINISH", "FAILED"})
+# What is read, at any depth. Nothing else is kept: a printer that made up keys would fill the memory.
+_READ = frozenset(
+    {
+        "gcode_state",
+        "stg_cur",
+        "subtask_id",
+        "task_id",
+        "subtask_name",
+        "gcode_file",
+        "mc_percent",
+        "mc_remaining_time",
+        "layer_num",
+        "total_layer_num",
+        "nozzle_temper",
+        "nozzle_target_temper",
+        "bed_temper",
+        "bed_target_temper",
+        "nozzle_diameter",
+        "print_error",
+        "hms",
+        "fun",
+        "home_flag",
+        "upgrade_state",
+        "status",
+        "ams",
+        "tray",
+        "tray_now",
+        "id",
+        "tray_type",
+        "tray_color",
+    }
+)
 _NAMING = frozenset({"subtask_id", "task_id", "subtask_name", "gcode_file"})
 
 
@@ -153,7 +186,7 @@ class Cache:
 def decode(payload: bytes) -> dict[str, Any]:
     """A message. Names may hold broken UTF-8. Raises BadReply."""
     if len(payload) > LONGEST_REPORT:
-        raise BadReply(f"the printer's report is longer than {LONGEST_REPORT} bytes")
+        raise BadReply(TOO_LONG)
     try:
         said = json.loads(payload.decode("utf-8", "replace"), parse_constant=lambda _: math.nan)
     except (ValueError, RecursionError) as error:
@@ -210,10 +243,13 @@ def read(told: Mapping[str, Any]) -> Report:
 
 
 def _merge(into: dict[str, Any], news: Mapping[str, Any], depth: int) -> None:
-    """Objects deeply, lists whole; rows that have an ``id`` one by one, as AMS units and trays are sent alone."""
+    """What is read of it: objects deeply, lists whole; rows that have an ``id`` one by one, as AMS units and trays are sent
+    alone."""
     if depth > _DEEPEST:
         return
     for key, value in news.items():
+        if key not in _READ:
+            continue
         old = into.get(key)
         if isinstance(value, dict):
             if not isinstance(old, dict):

@@ -17,11 +17,13 @@ from ...driver import BadReply, ConnectionLost, DriverError, OutcomeUnknown, Ref
 from ...secret import Secret
 from .. import reading
 from .commands import encode
-from .report import Cache, Report, decode
-from .tls import PrinterTls
+from .report import LONGEST_REPORT, TOO_LONG, Cache, Report, decode
+from .tls import PrinterContext, PrinterTls
 
 USER = "bblp"
 _KEEPALIVE_SECONDS = 30
+# A report's topic, its length and its number stand in the same message.
+_TOPIC_BYTES = 256
 # paho's: bad user name or password, not authorised; by MQTT 3.1.1 and as version 2 of the library tells them.
 _WRONG_CODE = frozenset({4, 5, 134, 135})
 _LOG = logging.getLogger(__name__)
@@ -60,12 +62,15 @@ class Session:
             code = self._code.reveal()
         except ValueError as error:
             raise WrongCode(str(error)) from error
+        context = self._tls.context()
+        # So that the library holds no message that nobody would read: MQTT allows 256 MiB.
+        context.longest_read = LONGEST_REPORT + _TOPIC_BYTES
         client = aiomqtt.Client(
             *self._address,
             username=USER,
             password=code,
             identifier=f"printfarm-{secrets.token_hex(6)}",
-            tls_context=self._tls.context(),
+            tls_context=context,
             timeout=self._seconds,
             keepalive=_KEEPALIVE_SECONDS,
             clean_session=True,
@@ -77,7 +82,7 @@ class Session:
         except (aiomqtt.MqttError, OSError, TimeoutError) as error:
             raise self._not_connected(error) from error
         self._client, self.is_open = client, True
-        self._reader = asyncio.create_task(self._read(client))
+        self._reader = asyncio.create_task(self._read(client, context))
         try:
             async with asyncio.timeout(self._seconds):
                 await client.subscribe(f"{self._topic}/report")
@@ -93,7 +98,7 @@ class Session:
             return WrongCode(f"the printer does not accept {self._code}; it changes with LAN Only and Developer Mode")
         return ConnectionLost("the printer cannot be reached")
 
-    async def _read(self, client: aiomqtt.Client) -> None:
+    async def _read(self, client: aiomqtt.Client, context: PrinterContext) -> None:
         try:
             async for message in client.messages:
                 self._take(bytes(message.payload) if isinstance(message.payload, bytes | bytearray) else b"")
@@ -101,6 +106,8 @@ class Session:
             pass
         finally:
             self.is_open = False
+            if context.was_too_long:
+                self._bad = BadReply(TOO_LONG)
             self._news.set()
             for waiting in self._echoes.values():
                 waiting.cancel()
@@ -137,11 +144,11 @@ class Session:
                 await self._news.wait()
         except TimeoutError:
             return False
-        if not self.is_open:
-            raise ConnectionLost("the connection to the printer broke")
         bad, self._bad = self._bad, None
         if bad is not None:
             raise bad
+        if not self.is_open:
+            raise ConnectionLost("the connection to the printer broke")
         return True
 
     async def publish(self, top: str, command: str, *, qos: int = 1, **arguments: Any) -> None:

@@ -35,9 +35,9 @@ class PrinterTls:
     def serial_number(self) -> str:
         return self._serial_number
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> "PrinterContext":
         """TLS 1.2: newer versions break the reuse of sessions that the printers' FTP servers demand."""
-        context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+        context = PrinterContext(ssl.PROTOCOL_TLS_CLIENT)
         context.printer = self
         context.sslsocket_class = _Socket
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -71,10 +71,13 @@ class PrinterTls:
         self._pin = digest
 
 
-class _Context(ssl.SSLContext):
+class PrinterContext(ssl.SSLContext):
     """Says the serial number for every host's name, whoever wraps a socket with it."""
 
     printer: PrinterTls
+    # At most so many bytes may be asked for at once: the MQTT library asks for the whole rest of a message, however long.
+    longest_read = 1 << 30
+    was_too_long = False
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         kwargs["server_hostname"] = self.printer.serial_number
@@ -82,10 +85,18 @@ class _Context(ssl.SSLContext):
 
 
 class _Socket(ssl.SSLSocket):
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        context = self.context
+        assert isinstance(context, PrinterContext)
+        if buflen > context.longest_read:
+            context.was_too_long = True
+            raise ConnectionAbortedError("a message is longer than allowed")
+        return super().recv(buflen, flags)
+
     def do_handshake(self, block: bool = False) -> None:
         super().do_handshake(block)
         context = self.context
-        assert isinstance(context, _Context)
+        assert isinstance(context, PrinterContext)
         try:
             context.printer.check(self.getpeercert(binary_form=True))
         except WrongCertificate:
