@@ -60,6 +60,8 @@ async def test_jobs_to_judge_are_those_of_other_rules_the_most_urgent_first(stor
         assert [job.job_id for job in await look.jobs_to_judge("2.x", 10)] == ["older", "j1", "later"]
         assert [job.job_id for job in await look.jobs_to_judge("2.x", 1)] == ["older"]
         assert [job.job_id for job in await look.jobs_to_judge("2.x", 10, new_only=True)] == ["later"]
+        assert await look.jobs_to_judge("2.x", 10, but=[SHA]) == []
+        assert len(await look.jobs_to_judge("2.x", 10, but=["b" * 64])) == 3
 
 
 async def test_peoples_words_are_kept_with_those_that_were_taken_back(store: Store) -> None:

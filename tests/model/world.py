@@ -613,7 +613,7 @@ class World:
             name = self.luck.choice(("judge", "override", "override_revoked"))
             self.store.crash_at = f"{self.luck.choice(('before', 'after'))}_commit.{name}"
         if self.luck.random() < 0.5:
-            self._run(judging.judge_once(self.farm, self.leadership))
+            self._run(judging.Judge(self.farm, self.leadership).once())
         asked = [j for j in self.store.tables.jobs.values() if j.artifact_sha256 == ASKED and j.ended_at is None]
         if not asked:
             return

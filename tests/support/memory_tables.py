@@ -133,8 +133,10 @@ class MemoryReading:
             for run in sorted(found, key=lambda run: run.ended_at or 0)
         }
 
-    async def jobs_to_judge(self, rules: str, limit: int, *, new_only: bool = False) -> list[Job]:
-        printable = [j for j in await self.open_jobs() if not j.needs_slicing]
+    async def jobs_to_judge(
+        self, rules: str, limit: int, *, new_only: bool = False, but: Collection[str] = ()
+    ) -> list[Job]:
+        printable = [j for j in await self.open_jobs() if not j.needs_slicing and j.artifact_sha256 not in but]
         found = [j for j in printable if (not j.prepared if new_only else j.requirements.file.rules != rules)]
         return sorted(found, key=lambda j: (-j.priority, j.created_at, j.job_id))[:limit]
 

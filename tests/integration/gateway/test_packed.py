@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from printfarm_coordinator.app.judging import judge_once
+from printfarm_coordinator.app.judging import Judge
 from printfarm_coordinator.app.leading import Leadership
 from printfarm_coordinator.app.sessions import wanted
 from printfarm_coordinator.domain.abilities import Abilities
@@ -40,7 +40,7 @@ async def send(client: httpx.AsyncClient, content: bytes, **fields: Any) -> http
 async def judged(gateway: TestedGateway, leads: Leadership, answer: httpx.Response) -> dict[str, Any]:
     """The job, once its file is unpacked and checked."""
     assert answer.status_code == 202, answer.text
-    while await judge_once(gateway.plane.farm, leads):
+    while await Judge(gateway.plane.farm, leads).once():
         pass
     async with gateway.client() as client:
         found = await client.get(f"/api/v1/jobs/{answer.json()['job_id']}")

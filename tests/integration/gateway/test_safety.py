@@ -14,7 +14,7 @@ from printfarm.control.v1 import access_service_pb2 as pb
 from printfarm_coordinator.app.assign import assign_once
 from printfarm_coordinator.app.farm import Caller
 from printfarm_coordinator.app.jobs import assign_job, explain_job
-from printfarm_coordinator.app.judging import judge_once
+from printfarm_coordinator.app.judging import Judge
 from printfarm_coordinator.app.leading import Leadership
 from printfarm_coordinator.app.ports import Role
 from printfarm_coordinator.domain.abilities import Abilities
@@ -147,7 +147,7 @@ async def test_a_large_file_is_looked_at_behind_its_answer(gateway: TestedGatewa
             assert status["waiting"]["summary"].startswith(("Its file is being checked", "No agent has declared"))
             found = (await client.get(f"/api/v1/jobs/{job_id}/overrides")).json()
             assert (found["checked"], found["findings"]) == (False, [])
-        while await judge_once(farm, leads):
+        while await Judge(farm, leads).once():
             pass
         states = [(await client.get(f"/api/v1/jobs/{job_id}")).json() for job_id in (good, bad, long)]
         assert [job["state"] for job in states] == ["queued", "failed", "failed"]
@@ -157,7 +157,7 @@ async def test_a_large_file_is_looked_at_behind_its_answer(gateway: TestedGatewa
         again = await send(client, LARGE.replace("X11", "X12", 1) + "M997\n")
         assert (again.status_code, again.json()["code"]) == (422, Code.UNSAFE_FILE.name)
         assert (await send(client, LARGE)).json()["state"] == "queued"
-    assert await judge_once(farm, leads) == 0
+    assert await Judge(farm, leads).once() == 0
 
 
 async def test_names_of_a_file_as_long_as_its_lines_hold_nobody_up(gateway: TestedGateway, leads: Leadership) -> None:
@@ -165,7 +165,7 @@ async def test_names_of_a_file_as_long_as_its_lines_hold_nobody_up(gateway: Test
     async with gateway.client() as client:
         first = await sent(client, endless, priority=100)
         behind = await sent(client, LARGE.replace("X11", "X13", 1))
-        while await judge_once(gateway.plane.farm, leads):
+        while await Judge(gateway.plane.farm, leads).once():
             pass
         states = [(await client.get(f"/api/v1/jobs/{job_id}")).json()["state"] for job_id in (first, behind)]
         assert states == ["queued", "queued"]
@@ -200,10 +200,10 @@ async def test_a_file_that_nobody_has_thought_of_holds_up_no_other(gateway: Test
     async with gateway.client() as client:
         first = await sent(client, odd, priority=100)
         behind = await sent(client, LARGE.replace("X11", "X15", 1))
-        await judge_once(failing, leads)
+        await Judge(failing, leads).once()
         states = [(await client.get(f"/api/v1/jobs/{job_id}")).json()["state"] for job_id in (first, behind)]
         assert states == ["preparing", "queued"]
-        await judge_once(farm, leads)
+        await Judge(farm, leads).once()
         assert (await client.get(f"/api/v1/jobs/{first}")).json()["state"] == "queued"
 
 
@@ -325,11 +325,11 @@ async def test_other_rules_judge_again_before_anything_is_offered(gateway: Teste
         assert [o.code for o in (await explain_job(lax, good)).reasons[printer]] == ["checking"]
         with pytest.raises(RuleError, match="being checked"):
             await assign_job(lax, Caller("ana", Role.OPERATOR), good, printer, "")
-        assert await judge_once(lax, leads, new_only=True) == 0
-        assert await judge_once(lax, leads) > 0
+        assert await Judge(lax, leads).once(new_only=True) == 0
+        assert await Judge(lax, leads).once() > 0
         assert printer in (await explain_job(lax, job_id)).eligible
         # And back: what was allowed by the policy is asked again.
-        while await judge_once(farm, leads):
+        while await Judge(farm, leads).once():
             pass
         waiting = (await explain_job(farm, job_id)).reasons[printer]
         assert [o.code for o in waiting] == ["needs_override"]

@@ -1,5 +1,6 @@
 """The part of the database's port that the safety check of print files needs."""
 
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -13,9 +14,12 @@ from ..domain.safety_policy import Override
 class SafetyReading(Protocol):
     """Looks."""
 
-    async def jobs_to_judge(self, rules: str, limit: int, *, new_only: bool = False) -> list[Job]:
+    async def jobs_to_judge(
+        self, rules: str, limit: int, *, new_only: bool = False, but: Collection[str] = ()
+    ) -> list[Job]:
         """Jobs of print files that are not final and whose file was not judged by these rules; the most urgent first.
 
+        ``but``: not those of these files.
         ``new_only``: only those whose file nobody has looked at yet, which is cheaper to ask."""
         ...
 

@@ -1,5 +1,6 @@
 """What the safety check found, and who allowed it, as rows."""
 
+from collections.abc import Collection
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -27,13 +28,17 @@ def override_from(row: rows.Row) -> Override:
 class SqlSafetyReading(SqlLook):
     """The looks of ``SafetyReading``."""
 
-    async def jobs_to_judge(self, rules: str, limit: int, *, new_only: bool = False) -> list[Job]:
+    async def jobs_to_judge(
+        self, rules: str, limit: int, *, new_only: bool = False, but: Collection[str] = ()
+    ) -> list[Job]:
         table = tables.job.c
         query = sa.select(tables.job).where(table.ended_at.is_(None), ~table.needs_slicing)
         if new_only:
             query = query.where(~table.prepared)
         else:
             query = query.where(sa.func.coalesce(table.requirements[("file", "rules")].as_string(), "") != rules)
+        if but:
+            query = query.where(table.artifact_sha256.not_in(sorted(but)))
         query = query.order_by(table.priority.desc(), table.created_at, table.job_id).limit(limit)
         return [rows.job_from(row) for row in await self._all(query)]
 
