@@ -28,9 +28,14 @@ class Files:
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
+        self._needed: list[Callable[[], str]] = []
         # Forgotten once nobody holds or awaits them.
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def keep(self, needed: Callable[[], str]) -> None:
+        """The file of that digest is not thrown away to make room, nor what has come of it. Asked whenever room is made."""
+        self._needed.append(needed)
 
     def path(self, sha256: str) -> Path:
         """Where the file lies, or would lie. Raises ValueError for what is no digest."""
@@ -62,7 +67,7 @@ class Files:
         if await self.has(sha256):
             os.utime(path)
             return path
-        await asyncio.to_thread(self._make_room, size_bytes)
+        await asyncio.to_thread(self._make_room, size_bytes, {sha256, *(needed() for needed in self._needed)})
         part = path.with_suffix(".part")
         digest, offset = await asyncio.to_thread(_resumed, part, size_bytes)
         with part.open("ab") as file:
@@ -82,15 +87,16 @@ class Files:
         await asyncio.to_thread(_publish, part, path)
         return path
 
-    def _make_room(self, wanted: int) -> None:
-        """The files used longest ago go first."""
-        kept = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime)
-        total = sum(path.stat().st_size for path in kept)
-        for path in kept:
+    def _make_room(self, wanted: int, needed: set[str]) -> None:
+        """The files used longest ago go first; those of runs that are not over stay, whatever the sum."""
+        found = [(path.stat(), path) for path in self._folder.iterdir()]
+        total = sum(stat.st_size for stat, _ in found)
+        for stat, path in sorted(found, key=lambda each: each[0].st_mtime):
             if total + wanted <= self._most_bytes:
                 return
-            total -= path.stat().st_size
-            path.unlink()
+            if path.stem not in needed:
+                total -= stat.st_size
+                path.unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:

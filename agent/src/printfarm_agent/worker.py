@@ -1,6 +1,7 @@
 """Drives one printer: carries out what ``execution`` decides, in its order, and tells it what came of it."""
 
 import asyncio
+import math
 import secrets
 import sqlite3
 import time
@@ -78,6 +79,8 @@ _COMMIT_RETRY_SECONDS = 1.0
 # What does not wait longer for a look that is under way.
 _COMMANDS = frozenset({Operation.PAUSE, Operation.RESUME, Operation.CANCEL})
 _LOOK_ROOM_SECONDS = 1.0
+# A file that is streamed from this host's disk is checked again before its start if it waited for longer.
+_FILE_CHECK_SECONDS = 60.0
 # A driver keeps its own deadlines; this one is for a driver that breaks that promise.
 LONGEST_CALL_SECONDS = 900.0
 
@@ -147,6 +150,7 @@ class PrinterWorker:
         self._is_starting = False
         self._transfer: asyncio.Task[None] | None = None
         self.state: State = reopened(journal.book(self.printer_id), host_boot) if journal else State(Book())
+        files.keep(self._needed_file)
         self._progressed_at = time.monotonic()
         self._observe_now = asyncio.Event()
         self._look: asyncio.Task[Observation] | None = None
@@ -184,6 +188,10 @@ class PrinterWorker:
         """The run that the printer's own file name carries."""
         run, seen = self.state.book.run, self.state.seen
         return run.run_id if run and seen and seen.file_name == run.file_name else ""
+
+    def _needed_file(self) -> str:
+        run = self.state.book.run
+        return run.sha256 if run is not None and run.stage is not Stage.DONE else ""
 
     def _give_look(self, look: Seen | Unseen) -> None:
         """While a commit waits for the disk, looks go on. Of those that wait, the first is kept, which may tell what no later
@@ -233,6 +241,7 @@ class PrinterWorker:
             idle_heat_seconds=self._agent.idle_heat_seconds,
             closed=closed,
             host_boot=self._host_boot,
+            file_check_seconds=_FILE_CHECK_SECONDS if self._can.fragile else math.inf,
         )
 
     async def _step(self, given: Input) -> None:

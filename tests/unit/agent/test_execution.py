@@ -255,6 +255,44 @@ def test_a_file_that_was_damaged_is_fetched_once_more_and_then_refused() -> None
     assert kinds == ["do fetch", "refused"]
 
 
+@pytest.mark.parametrize(("streams", "next_one"), [(True, ex.Operation.UPLOAD), (False, ex.Operation.ASK)])
+def test_a_file_that_is_streamed_is_checked_again_when_its_start_comes_late(
+    streams: bool, next_one: ex.Operation
+) -> None:
+    """I17: on a printer it lies safe; on this host's disk it may rot while the bed waits for a person."""
+    rules = replace(RULES, file_check_seconds=60.0) if streams else RULES
+    assert WANT.run is not None
+    waits = ex.Wanted(1, replace(WANT.run, bed_token=""))
+    state, _ = _walk(IDLE, waits, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
+    state, _ = ex.step(state, IDLE, 5_000.0, rules, "n")
+    state, effects = ex.step(state, WANT, 5_000.0, rules, "n")
+    assert [effect.operation for effect in effects if isinstance(effect, ex.Do)] == [next_one]
+    if streams:
+        state, effects = ex.step(state, ex.Done(ex.Operation.UPLOAD, state.number), 5_003.0, rules, "n")
+        assert [effect.operation for effect in effects if isinstance(effect, ex.Do)] == [ex.Operation.ASK]
+
+
+def test_a_streamed_file_that_was_damaged_while_it_waited_is_fetched_anew() -> None:
+    rules = replace(RULES, file_check_seconds=60.0)
+    assert WANT.run is not None
+    waits = ex.Wanted(1, replace(WANT.run, bed_token=""))
+    state, _ = _walk(IDLE, waits, _done(ex.Operation.FETCH), _done(ex.Operation.UPLOAD))
+    begun: list[ex.Operation] = []
+
+    def at(now: float, given_input: ex.Input) -> None:
+        nonlocal state
+        state, effects = ex.step(state, given_input, now, rules, "n")
+        begun.extend(effect.operation for effect in effects if isinstance(effect, ex.Do))
+
+    at(5_000.0, IDLE)
+    at(5_000.0, WANT)
+    at(5_000.1, ex.Failed(ex.Operation.UPLOAD, state.number, "wrong_bytes", "rot", certain=False))
+    at(5_006.0, IDLE)
+    at(5_007.0, ex.Done(ex.Operation.FETCH, state.number))
+    at(5_008.0, ex.Done(ex.Operation.UPLOAD, state.number))
+    assert begun == [ex.Operation.UPLOAD, ex.Operation.FETCH, ex.Operation.UPLOAD, ex.Operation.ASK]
+
+
 def test_a_transfer_is_broken_off_by_an_emergency_stop() -> None:
     state, kinds = _walk(IDLE, WANT, STOPPED)
     assert kinds == ["do fetch", "abandon fetch"]

@@ -1,6 +1,7 @@
 """Print files on the agent's disk: whole and right, or not there (I17)."""
 
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -81,3 +82,18 @@ async def test_wrong_bytes_are_never_there(tmp_path: Path, wrong: bytes) -> None
     with pytest.raises(WrongBytes):
         await files.fetch(SHA, len(CONTENT), Source(wrong).download)
     assert list((tmp_path / "files").iterdir()) == []
+
+
+async def test_room_is_made_of_what_no_run_needs(tmp_path: Path) -> None:
+    """The file of a run that waits for its bed stays, and what has come of one under way."""
+    files, folder = Files(tmp_path / "files", most_bytes=2 * len(CONTENT)), tmp_path / "files"
+    waits, under_way, old = "a" * 64, "b" * 64, "c" * 64
+    for age, name in enumerate((waits, f"{under_way}.part", f"{SHA}.part", old)):
+        (folder / name).write_bytes(CONTENT if name != f"{SHA}.part" else CONTENT[:1_000])
+        os.utime(folder / name, (age, age))
+    for needed in (waits, under_way, ""):
+        files.keep(lambda needed=needed: needed)  # type: ignore[misc]
+    source = Source()
+    await files.fetch(SHA, len(CONTENT), source.download)
+    assert {path.name for path in folder.iterdir()} == {waits, f"{under_way}.part", SHA}
+    assert source.offsets == [1_000]

@@ -180,6 +180,8 @@ def _prepare(turn: Turn, run: LocalRun, want: WantedRun, now: float, rules: Rule
         return turn.begin(Operation.UPLOAD, run) if now >= state.retry_at else _tend(turn, now, rules)
     if not want.bed_token or want.desire is not Desire.PRINT or now < state.retry_at:
         return _tend(turn, now, rules)
+    if now - state.uploaded_at > rules.file_check_seconds:
+        return turn.begin(Operation.UPLOAD, run)
     asking = replace(run, stage=Stage.AUTHORISING, nonce=nonce, nonce_boot=rules.boot_id, bed_token=want.bed_token)
     return turn.write_run(asking).put(asked_at=now, until=None).begin(Operation.ASK, asking)
 

@@ -92,7 +92,7 @@ def _take_done(turn: Turn, operation: Operation, handle: Handle | None, now: flo
     if operation is Operation.FETCH:
         return turn.put(fetched=True)
     if operation is Operation.UPLOAD:
-        return turn.put(uploaded=True)
+        return turn.put(uploaded=True, uploaded_at=now)
     if operation is Operation.START and run is not None and run.stage is Stage.STARTING:
         until = turn.state.until
         # The firmware's boot is that of the first look at the print: the last look before it may be older than a restart.
@@ -122,7 +122,7 @@ def _take_failed(turn: Turn, given: Failed, now: float) -> Turn:
         return turn
     if given.operation in (Operation.FETCH, Operation.UPLOAD) and run.stage in BEFORE_START:
         if given.code == WRONG_BYTES:
-            turn = turn.put(fetched=False, wrong_bytes=turn.state.wrong_bytes + 1)
+            turn = turn.put(fetched=False, uploaded=False, wrong_bytes=turn.state.wrong_bytes + 1)
         if given.certain or turn.state.wrong_bytes >= MOST_WRONG_BYTES:
             return over(turn, run, fact("refused", run, code=given.code, reason=given.reason))
         return turn

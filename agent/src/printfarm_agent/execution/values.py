@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -195,6 +196,9 @@ class Rules:
     closed: str = ""
     # The same for as long as the clock goes on; empty where that cannot be told.
     host_boot: str = ""
+    # So long a print file counts as checked once it was brought to the printer (I17). Endless, but for a printer that is
+    # given it line by line, from this host's disk.
+    file_check_seconds: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,7 @@ class State:
     reported: tuple[str, bool | None] = ("", None)
     fetched: bool = False
     uploaded: bool = False
+    uploaded_at: float = 0.0
     asked_at: float | None = None
     until: float | None = None
     retry_at: float = 0.0
