@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from printfarm_coordinator.adapters.sql.store import SqlStore
+from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.ports import AlreadyExists, StaleWrite, Store
-from printfarm_coordinator.app.slicing_ports import Backlog, SlicerWorker
+from printfarm_coordinator.app.slicing_ports import UNASKED_US, Backlog, SlicerWorker
 from printfarm_coordinator.domain.profile import ProfileKind
 from printfarm_coordinator.domain.slicing import SlicingKey, SlicingState, claimed
 from tests.support.slicings import a_profile, a_slicing, three_profiles
@@ -123,6 +124,40 @@ async def test_what_may_be_claimed_comes_most_urgent_first(store: Store) -> None
         assert {t.slicing_id for t in await look.claimable_slicings(ENGINES, 9)} == {"urgent", "old", "held"}
         # Whose worker fell silent waits, too.
         assert await look.slicing_backlog() == Backlog(waiting=5, running=0)
+
+
+async def test_what_nobody_waits_for_is_unwanted(store: Store) -> None:
+    await furnish(store)
+    other = "b" * 64
+
+    def key(parts: int, version: str = "2.5.0", model: str = SHA) -> SlicingKey:
+        return replace(a_slicing().key, parts=parts, engine_version=version, model_sha256=model)
+
+    async with store.write("slicings") as tx:
+        now = tx.now
+        await tx.put_artifact(Artifact(other, 1, "stl", "other", 1))
+        await tx.add_jobs([a_job("j9", artifact_sha256=other, needs_slicing=True, prepared=False)])
+        made = a_slicing("asked", key=key(1), updated_at=now)
+        await tx.add_slicing(made)
+        await tx.add_slicing(replace(made, slicing_id="gone", key=key(2, "2.4.0", other)))
+        await tx.add_slicing(replace(made, slicing_id="mine", key=key(3, model=other), updated_at=now - UNASKED_US))
+        held = claimed(replace(made, slicing_id="held", key=key(4, "2.4.0")), "w", "t", now, 1_000)
+        await tx.add_slicing(held)
+        await tx.add_slicing(replace(made, slicing_id="done", key=key(5, "2.4.0"), state=SlicingState.DONE, ended_at=3))
+
+    async def unwanted(engines: dict[str, str], *closed: str, limit: int = 9) -> list[str]:
+        async with store.read() as look:
+            return await look.unwanted_slicings(set(engines.items()), closed, limit)
+
+    assert await unwanted({}) == []
+    assert await unwanted({"curaengine": "4"}) == []
+    assert await unwanted(ENGINES) == ["gone"]
+    assert await unwanted(ENGINES, SHA, other) == ["asked", "gone"]
+    assert await unwanted(ENGINES, SHA, other, limit=1) == ["asked"]
+    forward(store, UNASKED_US)
+    # Its claim lapsed, too; of a model that has a job none is.
+    assert await unwanted({}) == ["asked", "held"]
+    assert await unwanted(ENGINES) == ["asked", "gone", "held"]
 
 
 async def test_without_slicings_nothing_waits(store: Store) -> None:

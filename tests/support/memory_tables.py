@@ -20,7 +20,7 @@ from printfarm_coordinator.app.ports import (
     Upload,
     User,
 )
-from printfarm_coordinator.app.slicing_ports import Backlog, SlicerWorker
+from printfarm_coordinator.app.slicing_ports import UNASKED_US, Backlog, Engine, SlicerWorker
 from printfarm_coordinator.domain.assignment import Candidate, urgency
 from printfarm_coordinator.domain.costing import CostTally
 from printfarm_coordinator.domain.events import AuditEntry
@@ -32,7 +32,7 @@ from printfarm_coordinator.domain.rate import Rate
 from printfarm_coordinator.domain.refusals import REFUSED_FILE
 from printfarm_coordinator.domain.run import Run, RunState
 from printfarm_coordinator.domain.safety_policy import Override
-from printfarm_coordinator.domain.slicing import Slicing, SlicingState, may_claim
+from printfarm_coordinator.domain.slicing import Slicing, SlicingState, may_claim, not_needed
 
 
 @dataclass
@@ -359,6 +359,19 @@ class MemoryReading:
 
     async def running_slicings(self) -> list[Slicing]:
         return [task for task in self._t.slicings.values() if task.state is SlicingState.RUNNING]
+
+    async def unwanted_slicings(self, engines: Collection[Engine], closed: Collection[str], limit: int) -> list[str]:
+        wanted = {job.artifact_sha256 for job in await self.open_model_jobs()}
+        names = {name for name, _ in engines}
+
+        def is_unwanted(task: Slicing) -> bool:
+            key = task.key
+            left = key.model_sha256 in closed or task.updated_at <= self.now - UNASKED_US
+            gone = key.engine in names and (key.engine, key.engine_version) not in engines
+            return gone or (left and key.model_sha256 not in wanted)
+
+        found = [task for task in self._t.slicings.values() if not_needed(task, self.now) != task and is_unwanted(task)]
+        return sorted(task.slicing_id for task in found)[:limit]
 
     async def slicing_backlog(self) -> Backlog:
         pending = [task for task in self._t.slicings.values() if task.is_pending]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from printfarm.control.v1 import artifact_service_pb2 as artifacts_pb
 from printfarm.control.v1 import job_service_pb2 as jobs_pb
 from printfarm.control.v1 import profile_service_pb2 as profiles_pb
 from printfarm.control.v1 import profile_service_pb2_grpc as profiles_rpc
@@ -18,8 +19,10 @@ from printfarm_coordinator.app.farm import transact
 from printfarm_coordinator.app.file_ports import Artifact
 from printfarm_coordinator.app.leading import Leadership
 from printfarm_coordinator.app.ports import Writing
-from printfarm_coordinator.app.prepare import prepare_once
+from printfarm_coordinator.app.prepare import Models, prepare_once
 from printfarm_coordinator.app.slicing import CLAIM_US
+from printfarm_coordinator.app.slicing_ports import UNASKED_US
+from printfarm_coordinator.app.workshop import WORKER_ALIVE_US
 from printfarm_coordinator.domain.printer import Abilities
 from printfarm_coordinator.domain.profile import ProfileKind
 from printfarm_files import Kind
@@ -279,6 +282,75 @@ async def test_profiles_are_versioned_and_the_late_writer_loses(plane: ControlPl
     await client(stub.RetireProfile, profiles_pb.RetireProfileRequest(name="quality", reason="worse"))
     listed = (await client(stub.ListProfiles, profiles_pb.ListProfilesRequest())).profiles
     assert [p.name for p in listed] == ["material", "printer"]
+
+
+NEWER = pb.Engine(name="prusaslicer", version="2.9.1")
+
+
+async def states_of(plane: ControlPlane, model: str) -> list[tuple[str, str, str]]:
+    async with plane.farm.store.read() as look:
+        return [(t.key.engine_version, t.state.value, t.error_code) for t in await look.slicings_of([model])]
+
+
+async def test_a_slicing_for_a_version_that_is_gone_ends_and_its_job_gets_the_new_one(plane: ControlPlane) -> None:
+    workers, client, sha256 = await furnish(plane)
+    job = await client.submit(sha256)
+    await workers.prepare()
+    plane.clock.forward(2 * WORKER_ALIVE_US)
+    assert not (await workers.two(workers.other.ClaimWork, pb.ClaimWorkRequest(engines=[NEWER]))).HasField("task")
+    await workers.prepare()
+    assert await states_of(plane, sha256) == [("2.5.0", "failed", "not_needed"), ("2.9.1", "queued", "")]
+    # Another model's is not in its way, and the old worker's return changes nothing.
+    assert await workers.claim() is None
+    answer = await workers.two(workers.other.ClaimWork, pb.ClaimWorkRequest(engines=[NEWER]))
+    assert answer.task.engine == NEWER
+    assert (await client(client.jobs.GetJob, _get(job))).job.state == job_pb2.JOB_STATE_PREPARING
+
+
+async def test_a_cancelled_jobs_slicing_is_not_made_and_an_estimates_is(plane: ControlPlane) -> None:
+    workers, client, sha256 = await furnish(plane)
+    models = Models()
+
+    async def prepare() -> None:
+        await workers.leadership.prolong(plane.farm)
+        await prepare_once(plane.farm, workers.leadership, models)
+
+    job = await client.submit(sha256)
+    await prepare()
+    await client(client.jobs.CancelJob, jobs_pb.CancelJobRequest(job_id=job.job_id))
+    await prepare()
+    assert await states_of(plane, sha256) == [("2.5.0", "failed", "not_needed")]
+    assert await workers.claim() is None
+    order = jobs_pb.EstimateJobRequest(artifact_sha256=sha256, quantity=3, parts_per_plate=1)
+    assert (await client(client.jobs.EstimateJob, order)).preparing
+    await prepare()
+    await prepare()
+    assert await states_of(plane, sha256) == [("2.5.0", "queued", "")]
+    # Whoever asked does not come back.
+    plane.clock.forward(UNASKED_US)
+    await prepare()
+    assert await states_of(plane, sha256) == [("2.5.0", "failed", "not_needed")]
+    workers.leadership = Leadership("later")
+    await workers.claim()
+    assert (await client(client.jobs.EstimateJob, order)).preparing
+    task = await workers.claim()
+    assert task is not None
+    await workers.finish(task)
+    assert (await client(client.jobs.EstimateJob, order)).run_duration.seconds == 90
+
+
+async def test_a_model_that_only_a_waiting_slicing_needs_can_be_deleted(plane: ControlPlane) -> None:
+    workers, client, sha256 = await furnish(plane)
+    order = jobs_pb.EstimateJobRequest(artifact_sha256=sha256, quantity=3, parts_per_plate=1)
+    await client(client.jobs.EstimateJob, order)
+    delete = artifacts_pb.DeleteArtifactRequest(sha256=sha256)
+    task = await workers.claim()
+    assert task is not None
+    assert (await client.refused(client.artifacts.DeleteArtifact, delete)).code is Code.FILE_NEEDED
+    plane.clock.forward(CLAIM_US)
+    await client(client.artifacts.DeleteArtifact, delete)
+    assert await states_of(plane, sha256) == [("2.5.0", "failed", "not_needed")]
+    assert await workers.claim() is None
 
 
 async def test_long_profiles_are_listed_in_pages_and_all_their_versions_can_be_read(plane: ControlPlane) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..domain.errors import RuleError
 from ..domain.events import AuditEntry, DomainEvent
-from ..domain.slicing import without_result
+from ..domain.slicing import not_needed, without_result
 from .farm import Caller, Farm, transact
 from .file_ports import FileNeed
 from .jobs import missing
@@ -23,7 +23,7 @@ async def delete_file(farm: Farm, caller: Caller, sha256: str) -> None:
             raise missing("file", sha256[:64])
         if file.deleted_at is not None:
             return False
-        if needs := await tx.needs_of_file(sha256):
+        if needs := await _needs(tx, sha256):
             raise _needed(needs)
         for found in await tx.slicings_to(sha256):
             # Locked as whoever works at it does; its result is no longer there to be printed.
@@ -38,6 +38,25 @@ async def delete_file(farm: Farm, caller: Caller, sha256: str) -> None:
         farm.hints.relay.set()
         farm.hints.prepare.set()
         await erase(farm, sha256)
+
+
+async def _needs(tx: Writing, sha256: str) -> Sequence[FileNeed]:
+    """Who needs it. Slicings that nobody works at need nothing where no job needs the model: they are over."""
+    while needs := await tx.needs_of_file(sha256):
+        held = [need for need in needs if need.what != "slicing"]
+        held = held or [need for need in needs if not await _given_up(tx, need.key)]
+        if held:
+            return needs if held[0].what != "slicing" else held
+    return ()
+
+
+async def _given_up(tx: Writing, slicing_id: str) -> bool:
+    task = await tx.lock_slicing(slicing_id)
+    if task is None:
+        return True
+    after = not_needed(task, tx.now)
+    await tx.save_slicing(task, after)
+    return not after.is_pending
 
 
 def _needed(needs: Sequence[FileNeed]) -> RuleError:

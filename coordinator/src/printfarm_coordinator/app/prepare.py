@@ -1,7 +1,8 @@
 """Sees to it that jobs of models get their print files. Woken by events; a slow tick is only the safety net."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -11,29 +12,61 @@ from ..domain.job import Job, parts_owed, unprintable, with_print_file
 from ..domain.preparing import Plan
 from ..domain.setup import Setup
 from ..domain.slice import job_event
-from ..domain.slicing import Slicing, SlicingKey, SlicingState, lapsed, new_slicing, tried_again
+from ..domain.slicing import Slicing, SlicingKey, SlicingState, lapsed, new_slicing, not_needed, tried_again
 from .farm import Farm, transact
 from .leading import Leadership
 from .ports import AlreadyExists, DatabaseUnavailable, Writing
-from .workshop import workshop_for
+from .slicing_ports import Engine, SlicerWorker
+from .workshop import WORKER_ALIVE_US, workshop_for
 
 _LOG = structlog.get_logger(__name__)
 TICK_SECONDS = 5.0
 # A round gathers hints first: what they tell of is assigned meanwhile, and a farm without models pays for one short look.
 _GATHER_SECONDS = 0.05
 _AFTER_FAILURE_SECONDS = 1.0
+_AT_ONCE = 100
+# Of one statement.
+_MOST_CLOSED = 1_000
 
 
-async def prepare_once(farm: Farm, leadership: Leadership) -> int:
+@dataclass(slots=True)
+class Models:
+    """Of the open jobs, as they were last looked at."""
+
+    open: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
+
+    def seen(self, jobs: Iterable[Job]) -> None:
+        """What has no job any more is closed, until what waits for it was ended or another job comes."""
+        now = frozenset(job.artifact_sha256 for job in jobs)
+        self.closed = (self.closed | self.open) - now
+        self.open = now
+
+
+async def prepare_once(farm: Farm, leadership: Leadership, models: Models | None = None) -> int:
     """One look over all jobs of models; returns how many were changed. Nothing where another leads (I20)."""
+    models = models or Models()
     async with farm.store.read() as look:
         running = await look.running_slicings()
-        jobs = [job for job in await look.open_model_jobs() if parts_owed(job)]
+        opened = await look.open_model_jobs()
+        models.seen(opened)
+        engines = _engines(await look.slicer_workers(look.now - WORKER_ALIVE_US))
+        closed = frozenset(sorted(models.closed)[:_MOST_CLOSED])
+        unwanted = await look.unwanted_slicings(engines, closed, _AT_ONCE)
         now = look.now
     for task in running:
         if lapsed(task, now) != task:
-            await _end(farm, leadership, task)
+            await _end(farm, leadership, task.slicing_id, lapsed)
+    for slicing_id in unwanted:
+        await _end(farm, leadership, slicing_id, not_needed)
+    if len(unwanted) < _AT_ONCE:
+        models.closed -= closed
+    jobs = [job for job in opened if parts_owed(job)]
     return await _prepare(farm, leadership, jobs) if jobs else 0
+
+
+def _engines(workers: Iterable[SlicerWorker]) -> set[Engine]:
+    return {engine for worker in workers for engine in worker.engines.items()}
 
 
 async def _prepare(farm: Farm, leadership: Leadership, jobs: Sequence[Job]) -> int:
@@ -97,23 +130,24 @@ async def order_slicing(tx: Writing, slicing_id: str, key: SlicingKey, setup: Se
         await tx.save_slicing(known, tried_again(known, tx.now))
 
 
-async def _end(farm: Farm, leadership: Leadership, seen: Slicing) -> None:
+async def _end(farm: Farm, leadership: Leadership, slicing_id: str, ended: Callable[[Slicing, int], Slicing]) -> None:
     async def work(tx: Writing) -> tuple[Slicing, Slicing] | None:
         if not await leadership.confirm(tx):
             return None
-        task = await tx.lock_slicing(seen.slicing_id)
+        task = await tx.lock_slicing(slicing_id)
         if task is None:
             return None
-        after = lapsed(task, tx.now)
+        after = ended(task, tx.now)
         await tx.save_slicing(task, after)
         return task, after
 
-    if done := await transact(farm, "slicing_lapsed", work):
+    if done := await transact(farm, "slicing_ended", work):
         farm.slicing.saved(*done)
 
 
 async def prepare_for_ever(farm: Farm, leadership: Leadership) -> None:
     """Looks whenever something changed, until cancelled."""
+    models = Models()
     while True:
         try:
             async with asyncio.timeout(TICK_SECONDS):
@@ -124,7 +158,7 @@ async def prepare_for_ever(farm: Farm, leadership: Leadership) -> None:
         farm.hints.prepare.clear()
         try:
             if leadership.leads:
-                await prepare_once(farm, leadership)
+                await prepare_once(farm, leadership, models)
         except DatabaseUnavailable as error:
             _LOG.warning("nothing prepared: the database does not answer", why=str(error))
             await asyncio.sleep(_AFTER_FAILURE_SECONDS)

@@ -1,11 +1,16 @@
 """The part of the database's port that slicing needs: profiles, slicings, workers, rates."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..domain.profile import Profile
 from ..domain.slicing import Slicing, SlicingKey
+
+# Name and version.
+Engine = tuple[str, str]
+# Whoever asked for an estimate comes back within that.
+UNASKED_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,11 @@ class SlicingReading(Protocol):
         ...
 
     async def running_slicings(self) -> list[Slicing]: ...
+    async def unwanted_slicings(self, engines: Collection[Engine], closed: Collection[str], limit: int) -> list[str]:
+        """Ids of those that nobody works at and nobody waits for. No open job is of their model, which is one of ``closed`` or
+        whose slicing has not changed for ``UNASKED_US``; or a worker has their engine, and none has it in that version."""
+        ...
+
     async def slicing_backlog(self) -> Backlog: ...
     async def slicer_workers(self, since: int) -> list[SlicerWorker]:
         """Heard of since."""

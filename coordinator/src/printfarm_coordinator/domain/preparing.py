@@ -12,7 +12,7 @@ from .print_file import PrintFile, own_file
 from .printer import Obstacle, Printer, mismatches
 from .refusals import Refusals
 from .setup import Catalogue, Setup
-from .slicing import FITTED, RESULT_DELETED, TRANSIENT, Slicing, SlicingKey, SlicingState
+from .slicing import FITTED, NOT_NEEDED, RESULT_DELETED, TRANSIENT, Slicing, SlicingKey, SlicingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Workshop:
         in_its_time = task.ended_at is None or task.ended_at >= job.created_at
         if task.state is SlicingState.FAILED and task.error_code in TRANSIENT and not in_its_time:
             return False
-        if task.error_code == RESULT_DELETED:
+        if task.error_code in (RESULT_DELETED, NOT_NEEDED):
             return False
         if served is None or task.key.engine_version == served:
             return True

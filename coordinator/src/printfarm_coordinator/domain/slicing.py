@@ -16,6 +16,8 @@ LONGEST_REASON = 300
 TRANSIENT = frozenset({"slicer_lost", "worker_fault"})
 # Its result was deleted since: nobody's fault, and no reason not to make it again.
 RESULT_DELETED = "result_deleted"
+# Nobody waits for it: whoever does later has it made then.
+NOT_NEEDED = "not_needed"
 FAILURES = TRANSIENT | {"slicer_refused", "slicer_crashed", "slicer_limit", "model_refused", "result_refused"}
 
 
@@ -177,6 +179,8 @@ def claim_ended(before: Slicing, after: Slicing) -> str:
     was there."""
     if before.state is not SlicingState.RUNNING:
         return ""
+    if after.error_code == NOT_NEEDED:
+        return "slicer_lost"
     if after.state is SlicingState.RUNNING:
         return "slicer_lost" if after.claim_token != before.claim_token else ""
     return {SlicingState.DONE: "done", SlicingState.QUEUED: "worker_fault"}.get(after.state, after.error_code)
@@ -199,6 +203,14 @@ def tried_again(task: Slicing, now: int) -> Slicing:
 def without_result(task: Slicing, now: int) -> Slicing:
     """Its print file was deleted: whoever needs one has it sliced again."""
     return replace(_over(task, RESULT_DELETED, "its print file was deleted", now), result_sha256=None)
+
+
+def not_needed(task: Slicing, now: int) -> Slicing:
+    """Over, unless somebody works at it, or it is over already."""
+    is_held = task.state is SlicingState.RUNNING and task.claim_expires_at > now
+    if not task.is_pending or is_held:
+        return task
+    return _over(task, NOT_NEEDED, "no job needs it any more", now)
 
 
 def _over(task: Slicing, code: str, reason: str, now: int) -> Slicing:

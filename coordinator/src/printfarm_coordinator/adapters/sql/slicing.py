@@ -1,12 +1,12 @@
 """Profiles, slicings and workers, as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
 
-from ...app.slicing_ports import Backlog, SlicerWorker
+from ...app.slicing_ports import UNASKED_US, Backlog, Engine, SlicerWorker
 from ...domain.profile import Profile, ProfileKind
 from ...domain.slicing import MOST_ATTEMPTS, Slicing, SlicingKey, SlicingState
 from . import rows, tables
@@ -75,6 +75,17 @@ class SqlSlicingReading(SqlLook):
 
     async def running_slicings(self) -> list[Slicing]:
         return [slicing_from(row) for row in await self._hot_all(_RUNNING)]
+
+    async def unwanted_slicings(self, engines: Collection[Engine], closed: Collection[str], limit: int) -> list[str]:
+        table, job = tables.slicing.c, tables.job.c
+        is_open = table.ended_at.is_(None), table.state.in_([SlicingState.QUEUED.value, SlicingState.RUNNING.value])
+        held = (table.state == SlicingState.RUNNING.value) & (table.claim_expires_at > self.now)
+        wanted = sa.select(job.artifact_sha256).where(job.ended_at.is_(None), job.needs_slicing)
+        left = table.model_sha256.in_(sorted(closed)) | (table.updated_at <= self.now - UNASKED_US)
+        served = sa.or_(sa.false(), *((table.engine == name) & (table.engine_version == v) for name, v in engines))
+        gone = table.engine.in_(sorted({name for name, _ in engines})) & ~served
+        query = sa.select(table.slicing_id).where(*is_open, ~held, (table.model_sha256.not_in(wanted) & left) | gone)
+        return list((await self._connection.execute(query.order_by(table.slicing_id).limit(limit))).scalars())
 
     async def slicing_backlog(self) -> Backlog:
         table = tables.slicing.c
