@@ -235,6 +235,30 @@ async def test_a_bed_that_the_cloud_wants_cleared_is_cleared_before_the_next_sta
         assert made.calls("ClearBed") == 1 and len(made.cloud.machine.starts()) == 2
 
 
+async def test_a_bed_with_somebody_elses_print_on_it_is_not_told_as_clear(tmp_path: Path) -> None:
+    async with case(tmp_path) as made:
+        made.cloud.bed_must_be_cleared = True
+        await made.begin(0.3)
+        await made.until(ending=Ending.COMPLETE)
+        # Somebody cleared it, printed, and went away; nobody looked meanwhile.
+        made.cloud.awaits_clear = False
+        made.cloud.start_foreign("theirs.gcode", gcode(0.1))
+        path = await made.bring(gcode(0.3))
+        seen = await made.until(ObservedState.PREPARING)
+        while "not the farm's" not in seen.message:
+            seen = await made.until(ObservedState.PREPARING)
+        with pytest.raises(Refused, match="not the farm's"):
+            await made.driver.start(path, NAME)
+        assert made.calls("ClearBed") == 0 and len(made.cloud.machine.starts()) == 1
+        asked = made.calls("GetPaginatedPrintJobs")
+        for _ in range(3):
+            await made.driver.observe()
+        assert made.calls("GetPaginatedPrintJobs") == asked, "asked once for each bed"
+        made.cloud.awaits_clear = False
+        await made.until(ObservedState.IDLE)
+        await made.begin(0.3)
+
+
 async def test_a_job_is_found_by_its_name_after_a_crash(tmp_path: Path) -> None:
     async with case(tmp_path) as made:
         path = await made.bring(gcode(0.3))

@@ -118,5 +118,9 @@ def test_states(row: Row, state: ObservedState) -> None:
 
 def test_a_bed_that_the_cloud_wants_cleared_after_our_own_job_is_the_farms_business() -> None:
     ended = replace(OURS, ending=Ending.COMPLETE)
-    _, seen = fold(ended, replace(IDLE, state="awaiting_bed_clear"), None)
+    waits = replace(IDLE, state="awaiting_bed_clear")
+    _, seen = fold(ended, waits, None, OURS.number)
     assert (seen.state, seen.ending) == (ObservedState.IDLE, Ending.COMPLETE)
+    for newest in (OURS.number + 1, None):
+        _, seen = fold(ended, waits, None, newest)
+        assert (seen.state, seen.ending) == (ObservedState.PREPARING, None) and "not the farm's" in seen.message

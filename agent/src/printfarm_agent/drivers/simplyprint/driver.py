@@ -26,7 +26,7 @@ from ...driver_options import DriverOptions
 from ...secret import Secret
 from . import protocol
 from .account import Account, account
-from .memory import FARM_PREFIX, Memory, adopt, fold, needs_record
+from .memory import FARM_PREFIX, FOREIGN_BED, Memory, adopt, fold, needs_newest, needs_record
 
 API_URL, FILES_URL = "https://api.simplyprint.io", "https://files.simplyprint.io"
 KEY_VARIABLE = "SIMPLYPRINT_API_KEY"
@@ -45,6 +45,8 @@ class SimplyPrintDriver:
         self._lock = asyncio.Lock()
         self._memory: Memory | None = None
         self._looked_back = False
+        # The printer's newest job, while its bed waits to be cleared: asked once.
+        self._newest: int | None = None
 
     async def connect(self) -> tuple[MachineIdentity, Capabilities]:
         async with self._lock:
@@ -73,7 +75,17 @@ class SimplyPrintDriver:
                 self._memory = Memory(last.name, last.number, last.uid)
         record = await self._record() if needs_record(self._memory, row) else None
         self._memory, told = fold(self._memory, row, record)
+        if not needs_newest(self._memory, row):
+            self._newest = None
+            return told
+        if self._newest is None:
+            self._newest = await self._newest_job()
+        self._memory, told = fold(self._memory, row, None, self._newest)
         return told
+
+    async def _newest_job(self) -> int | None:
+        """Numbers only grow."""
+        return max((job.number for job in await self._recent()), default=None)
 
     async def _record(self) -> protocol.Job | None:
         """Our job's own. Its long name is looked up in the printer's list, once."""
@@ -112,7 +124,13 @@ class SimplyPrintDriver:
             file_id = self._cloud.uploads.get(name)
             if file_id is None:
                 raise Refused("the file was not brought to SimplyPrint")
-            await self._make_ready()
+            try:
+                await self._make_ready()
+            except Refused:
+                raise
+            except DriverError as error:
+                # The start was not sent.
+                raise ConnectionLost(str(error)) from error
             # Everything in the body, the printer too. One printer a call: what part of several means is not documented.
             said = await self._cloud.call("printers/actions/CreateJob", body={"pid": self._number, "file_id": file_id})
             numbers = protocol.started_jobs(said)
@@ -126,7 +144,10 @@ class SimplyPrintDriver:
     async def _make_ready(self) -> None:
         """A fresh look. Our own last job's bed was cleared, or nobody would start: the cloud is told so."""
         row = await self._cloud.printer(self._number, urgent=True)
-        if row.state == "awaiting_bed_clear" and self._memory is not None and self._memory.ending is not None:
+        if needs_newest(self._memory, row):
+            assert self._memory is not None
+            if await self._newest_job() != self._memory.number:
+                raise Refused(FOREIGN_BED)
             await self._act("ClearBed", {"success": True})
             for _ in range(_CLEAR_LOOKS):
                 row = await self._cloud.printer(self._number, urgent=True)

@@ -12,6 +12,7 @@ from .protocol import Job, Row
 _NEARLY_ALL = 0.98
 _ENDINGS = {"done": Ending.COMPLETE, "failed": Ending.FAILED, "cancelled": Ending.CANCELLED}
 FARM_PREFIX = "pf-"
+FOREIGN_BED = "SimplyPrint wants the bed cleared of a print that is not the farm's: do so, and say it in its panel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,21 @@ def needs_record(memory: Memory | None, row: Row) -> bool:
     return row.job is None or row.job.number != memory.number or row.job.outcome in _ENDINGS
 
 
-def fold(memory: Memory | None, row: Row, record: Job | None) -> tuple[Memory | None, Observation]:
-    """Takes a look in. ``record`` is our job's own, if it was needed."""
+def needs_newest(memory: Memory | None, row: Row) -> bool:
+    """Whose print the cloud wants cleared away, only the newest job tells: the row does not."""
+    return row.state == "awaiting_bed_clear" and memory is not None and memory.ending is not None
+
+
+def fold(
+    memory: Memory | None, row: Row, record: Job | None, newest: int | None = None
+) -> tuple[Memory | None, Observation]:
+    """Takes a look in. ``record`` is our job's own, ``newest`` the number of the printer's newest job, if they were needed."""
     if memory is not None and memory.ending is None:
         shown = row.job if row.job is not None and row.job.number == memory.number else None
         memory = _goes_on(memory, shown) if shown is not None else memory
         if record is not None and record.number == memory.number:
             memory = _recorded(memory, record)
-    return memory, _told(memory, row)
+    return memory, _told(memory, row, newest)
 
 
 def _goes_on(memory: Memory, job: Job) -> Memory:
@@ -82,8 +90,8 @@ def _recorded(memory: Memory, record: Job) -> Memory:
     )
 
 
-def _told(memory: Memory | None, row: Row) -> Observation:
-    state = _state(memory, row)
+def _told(memory: Memory | None, row: Row, newest: int | None) -> Observation:
+    state = _state(memory, row, newest)
     is_open = memory is not None and memory.ending is None
     still = state in (ObservedState.IDLE, ObservedState.ERROR)
     known = memory if memory is not None and (is_open or still) else None
@@ -91,6 +99,8 @@ def _told(memory: Memory | None, row: Row) -> Observation:
     message = known.message if known else ""
     if row.state == "print_pending":
         message = "SimplyPrint waits for a person or a schedule before it starts"
+    if row.state == "awaiting_bed_clear" and state is ObservedState.PREPARING:
+        message = FOREIGN_BED
     if not row.usable:
         message = "SimplyPrint has this printer as out of order or unsupported"
     if state is ObservedState.ERROR:
@@ -110,7 +120,7 @@ def _told(memory: Memory | None, row: Row) -> Observation:
     )
 
 
-def _state(memory: Memory | None, row: Row) -> ObservedState:
+def _state(memory: Memory | None, row: Row, newest: int | None) -> ObservedState:
     is_open = memory is not None and memory.ending is None
     match row.state:
         case "offline":
@@ -130,7 +140,7 @@ def _state(memory: Memory | None, row: Row) -> ObservedState:
         return ObservedState.FINISHING if memory.begun else ObservedState.PREPARING
     if row.state == "operational" and row.usable:
         return ObservedState.IDLE
-    if row.state == "awaiting_bed_clear" and memory is not None:
+    if row.state == "awaiting_bed_clear" and memory is not None and memory.number == newest:
         # Of our own job: the farm knows by itself whether the bed is clear.
         return ObservedState.IDLE
     return ObservedState.PREPARING
