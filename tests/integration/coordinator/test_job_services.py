@@ -18,6 +18,7 @@ from printfarm.model.v1 import job_pb2, printer_pb2, run_pb2, telemetry_pb2
 from printfarm_coordinator.adapters.sql import rows, tables
 from printfarm_coordinator.adapters.sql.writing import SqlWriting
 from printfarm_coordinator.app.telemetry import Heater, Sample
+from printfarm_coordinator.domain.events import AuditEntry
 from printfarm_coordinator.domain.printer import Abilities, Bed, BedState, PrinterState
 from printfarm_coordinator.domain.run import Fact, RunState
 from printfarm_coordinator.grpc_api.convert import timestamp
@@ -204,11 +205,42 @@ async def test_a_job_of_many_runs_shows_the_newest_and_counts_them_all(plane: Co
                 state=RunState.FAILED,
                 created_at=plane.clock.now + n + 1,
                 ended_at=1,
+                # As long as a word of people may be, and longer.
+                reason="\U0001f9f5" * (1_200 if n < 450 else 0),
             )
             await tx._insert(tables.run, rows.run_row(over))
     seen = await get(client, job.job_id)
     assert seen.run_count == MOST_RUNS + 1
-    assert [run.run_id for run in seen.runs] == [f"r{n:04}" for n in range(MOST_RUNS)]
+    assert 50 < len(seen.runs) < MOST_RUNS
+    assert [run.run_id for run in seen.runs] == [f"r{n:04}" for n in range(MOST_RUNS)][-len(seen.runs) :]
+    listed = await paged(client, client.runs.ListRuns, run_service_pb2.ListRunsRequest(page_size=500), "runs")
+    assert [run.run_id for run in listed] == [f"r{n:04}" for n in reversed(range(MOST_RUNS))] + [one.run_id]
+
+
+async def paged(client: Client, method: Any, request: Any, name: str) -> list[Any]:
+    """All of a list that does not fit into one answer."""
+    found: list[Any] = []
+    while True:
+        page = await client(method, request)
+        found += getattr(page, name)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            assert len(getattr(page, name)) < len(found), "it took several pages"
+            return found
+
+
+async def test_records_and_printers_with_long_words_are_listed_in_pages(plane: ControlPlane) -> None:
+    client, long = plane.operator, "\U0001f9f5" * 500
+    printer = await plane.add_printer("p", held=True, hold_actor="eva", hold_reason=long, locked=True, lock_reason=long)
+    async with plane.farm.store.write("test") as tx:
+        await tx.append_audit([AuditEntry("job.override", "job", "j", "ana", 4 * long, n) for n in range(400)])
+        for n in range(600):
+            await tx.add_printer(replace(printer, printer_id=f"p{n:03}"))
+    audit = farm_service_pb2.ListAuditEntriesRequest(page_size=500, subject_id="j")
+    assert len(await paged(client, client.farm.ListAuditEntries, audit, "entries")) == 400
+    printers = printer_service_pb2.ListPrintersRequest(page_size=500)
+    listed = await paged(client, client.printers.ListPrinters, printers, "printers")
+    assert [each.printer_id for each in listed] == ["p", *(f"p{n:03}" for n in range(600))]
 
 
 @pytest.mark.parametrize("states", [[0], [99], [1, -1]])

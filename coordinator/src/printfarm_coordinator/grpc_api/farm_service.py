@@ -15,7 +15,7 @@ from ..domain.run import RunState
 from . import convert, cost_convert, views
 from .agent_convert import duration
 from .authorize import caller_of
-from .paging import page_size, place, token
+from .paging import as_many_as_fit, page_size, place, token
 
 _SERVICE = "/printfarm.control.v1.FarmService/"
 
@@ -85,9 +85,10 @@ class FarmServicer(rpc.FarmServiceServicer):
         before = place("audit", request.page_token)
         async with self._farm.store.read() as look:
             found = await look.audit(size + 1, int(before[0]) if before else None, request.subject_id)
-        page = found[:size]
-        following = token("audit", page[-1].sequence) if len(found) > size else ""
-        return pb.ListAuditEntriesResponse(entries=map(_audit, page), next_page_token=following)
+        made = list(map(_audit, found[:size]))
+        page = made[: as_many_as_fit(made)]
+        following = token("audit", found[len(page) - 1].sequence) if len(page) < len(found) else ""
+        return pb.ListAuditEntriesResponse(entries=page, next_page_token=following)
 
 
 def _cost(found: cases.Stats, currency: str) -> cost_pb2.CostSum | None:

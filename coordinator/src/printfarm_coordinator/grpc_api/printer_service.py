@@ -9,7 +9,7 @@ from ..app.farm import Farm
 from ..app.jobs import missing
 from . import convert, views
 from .authorize import caller_of
-from .paging import page_size, place, token
+from .paging import as_many_as_fit, page_size, place, token
 
 _SERVICE = "/printfarm.control.v1.PrinterService/"
 
@@ -40,10 +40,10 @@ class PrinterServicer(rpc.PrinterServiceServicer):
                 for p in await look.printers(request.agent_id)
                 if (not states or p.observed_state in states) and (after is None or p.printer_id > str(after[0]))
             ]
-            page = found[:size]
-            made = await views.printers(self._farm, look, page)
-        following = token("printers", page[-1].printer_id) if len(found) > size else ""
-        return pb.ListPrintersResponse(printers=made, next_page_token=following)
+            made = await views.printers(self._farm, look, found[:size])
+        page = made[: as_many_as_fit(made)]
+        following = token("printers", page[-1].printer_id) if len(page) < len(found) else ""
+        return pb.ListPrintersResponse(printers=page, next_page_token=following)
 
     async def UpdatePrinter(self, request: pb.UpdatePrinterRequest, context: Context) -> pb.UpdatePrinterResponse:
         caller = caller_of(_SERVICE + "UpdatePrinter", context, request)

@@ -11,7 +11,7 @@ from ..app.jobs import missing
 from ..app.ports import RunFilter
 from . import convert, views
 from .authorize import caller_of
-from .paging import page_size, place, token
+from .paging import as_many_as_fit, page_size, place, token
 
 _SERVICE = "/printfarm.control.v1.RunService/"
 
@@ -43,9 +43,11 @@ class RunServicer(rpc.RunServiceServicer):
         )
         async with self._farm.store.read() as look:
             found = await look.runs(wanted)
-        page = found[:size]
-        following = token("runs", page[-1].created_at, page[-1].run_id) if len(found) > size else ""
-        return pb.ListRunsResponse(runs=[views.run(self._farm, run) for run in page], next_page_token=following)
+        made = [views.run(self._farm, run) for run in found[:size]]
+        page = made[: as_many_as_fit(made)]
+        last = found[len(page) - 1] if len(page) < len(found) else None
+        following = token("runs", last.created_at, last.run_id) if last else ""
+        return pb.ListRunsResponse(runs=page, next_page_token=following)
 
     async def PauseRun(self, request: pb.PauseRunRequest, context: Context) -> pb.PauseRunResponse:
         caller = caller_of(_SERVICE + "PauseRun", context, request)
