@@ -424,8 +424,9 @@ class World:
     def connect(self) -> None:
         """Hello, with whatever the journal holds."""
         reports = tuple(self._greeted(name) for name in PRINTERS)
+        acknowledged = self.facts[0].sequence - 1 if self.facts else self.last_fact
         greeting = sessions.Greeting(
-            "a1", self.process.boot, "journal", self.last_fact, 0, "1", "host", False, False, reports
+            "a1", self.process.boot, "journal", self.last_fact, acknowledged, "1", "host", False, False, reports
         )
         welcome = self._run(sessions.greet(self.farm, greeting, int(LEASE * 1e6)))
         if welcome is None:
