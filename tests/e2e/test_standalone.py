@@ -81,6 +81,19 @@ def test_a_printer_of_the_file_prints_beside_the_virtual_ones(farm: Standalone) 
         until(lambda: beside.starts() or None, 60, "it prints there")
 
 
+def test_the_sample_is_printed_by_no_real_printer(farm: Standalone) -> None:
+    """Whatever stands first in the alphabet: nobody asked for a cube on a machine, or has looked at it."""
+    with VirtualPrinters(farm.folder / "beside", time_scale=500.0) as beside:
+        farm.data.mkdir(mode=0o700)
+        table = EXTRA.replace('"beside"', '"a-real-one"').format(address=beside.address())
+        (farm.data / "printers.toml").write_text(table)
+        farm.start(PRINTFARM_VIRTUAL_PRINTERS="1").says("Serving.")
+        assert "Sample job: completed" in farm.output()
+        [run] = farm.get("/api/v1/runs")["items"]
+        assert run["printer_id"] == "virtual-1"
+        assert beside.starts() == []
+
+
 def test_a_model_is_sliced_and_printed_as_it_comes(farm: Standalone) -> None:
     need("prusa-slicer")
     need_sandbox()

@@ -67,13 +67,16 @@ async def _sample(farm: RunningFarm, settings: StandaloneSettings) -> None:
         return
     _CONSOLE.print("First start: printing a sample cube (PRINTFARM_SAMPLE=0 leaves it out).")
     if not _CONSOLE.is_terminal:
-        state = await run_sample(farm.url, farm.key_path, _Lines().show)
+        state = await run_sample(farm.url, farm.key_path, farm.virtual_printers, _Lines().show)
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         with Progress(*columns, console=_CONSOLE) as bar:
             task = bar.add_task("sample", total=1.0)
             state = await run_sample(
-                farm.url, farm.key_path, lambda words, part: bar.update(task, description=words, completed=part)
+                farm.url,
+                farm.key_path,
+                farm.virtual_printers,
+                lambda words, part: bar.update(task, description=words, completed=part),
             )
     _CONSOLE.print(f"Sample job: {state}")
 

@@ -41,6 +41,7 @@ class RunningFarm:
     url: str
     key_path: Path
     is_first_start: bool
+    virtual_printers: tuple[str, ...]
     real_printers: tuple[str, ...]
     # What models are sliced with, or why they are refused.
     slicing: str
@@ -61,19 +62,20 @@ async def open_farm(settings: StandaloneSettings) -> AsyncGenerator[RunningFarm]
             virtual_printers(settings.virtual_printers, data / "virtual-printers", settings.time_scale)
         )
         await _enrol_agent(coordinator, data / "agent")
+        virtual = _virtual_printers(addresses)
         real = await asyncio.to_thread(_real_printers, settings)
-        agent = await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, addresses, real)))
+        agent = await stack.enter_async_context(open_agent(_agent_settings(coordinator, data, virtual, real)))
         await asyncio.to_thread(_gateway_credentials, coordinator.authority, data / "gateway")
         gateway = await stack.enter_async_context(
             open_gateway(GatewaySettings(data_dir=data, port=settings.port, control_target=coordinator.control_address))
         )
         port = gateway.address.rpartition(":")[2]
-        names = tuple(printer.printer_id for printer in real)
         await bring_profiles(coordinator.farm, _ITSELF)
         slicing = await stack.enter_async_context(
             slicer_worker(coordinator.authority, coordinator.control_address, data.absolute())
         )
-        yield RunningFarm(f"http://localhost:{port}", key_path, is_first_start, names, slicing, agent)
+        url = f"http://localhost:{port}"
+        yield RunningFarm(url, key_path, is_first_start, _ids(virtual), _ids(real), slicing, agent)
 
 
 def _coordinator_settings(settings: StandaloneSettings) -> CoordinatorSettings:
@@ -106,10 +108,12 @@ def _real_printers(settings: StandaloneSettings) -> tuple[PrinterSettings, ...]:
     return load_printers(path, settings.data_dir / "agent")
 
 
-def _agent_settings(
-    coordinator: RunningCoordinator, data: Path, addresses: list[str], real: tuple[PrinterSettings, ...]
-) -> AgentSettings:
-    virtual = tuple(
+def _ids(printers: tuple[PrinterSettings, ...]) -> tuple[str, ...]:
+    return tuple(printer.printer_id for printer in printers)
+
+
+def _virtual_printers(addresses: list[str]) -> tuple[PrinterSettings, ...]:
+    return tuple(
         PrinterSettings(
             PrinterConfig(f"virtual-{number}", {"address": address}),
             "virtual",
@@ -119,6 +123,14 @@ def _agent_settings(
         )
         for number, address in enumerate(addresses, start=1)
     )
+
+
+def _agent_settings(
+    coordinator: RunningCoordinator,
+    data: Path,
+    virtual: tuple[PrinterSettings, ...],
+    real: tuple[PrinterSettings, ...],
+) -> AgentSettings:
     check_ids(virtual + real)
     return AgentSettings(
         coordinator=coordinator.agents_address,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,18 +14,22 @@ _ENDED = {"finished", "failed", "cancelled", "fenced"}
 Show = Callable[[str, float], None]
 
 
-async def run_sample(url: str, key_path: Path, show: Show) -> str:
-    """Returns the job's last state. ``show`` is told each change: words, and progress 0..1."""
+async def run_sample(url: str, key_path: Path, printer_ids: Sequence[str], show: Show) -> str:
+    """Returns the job's last state. ``show`` is told each change: words, and progress 0..1.
+
+    Only these printers take it: nobody asked for a cube on a real machine, and nobody would have looked at it.
+    """
     key = await asyncio.to_thread(key_path.read_text)
     headers = {"X-API-Key": key.strip()}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0) as client:
-        job_id = await _post(client)
+        job_id = await _post(client, printer_ids)
         show(f"job {job_id} accepted", 0.0)
         return await _follow(client, job_id, show)
 
 
-async def _post(client: httpx.AsyncClient) -> str:
-    job = {"name": "sample cube", "quantity": 1, "parts_per_plate": 1}
+async def _post(client: httpx.AsyncClient, printer_ids: Sequence[str]) -> str:
+    requirements = {"printer_ids": list(printer_ids)}
+    job = {"name": "sample cube", "quantity": 1, "parts_per_plate": 1, "requirements": requirements}
     content = await asyncio.to_thread(SAMPLE.read_bytes)
     parts: list[tuple[str, tuple[str | None, bytes | str, str]]] = [
         ("file", ("cube.gcode", content, "text/x.gcode")),

@@ -68,7 +68,7 @@ class CuraEngine:
             # The sandbox shows the system's own folders: a link from elsewhere leads nowhere in it.
             return cls(str(Path(program).resolve()), version, Definitions.read(where))
         except DefinitionError as error:
-            _LOG.warning("CuraEngine is here and cannot be used", why=str(error))
+            _LOG.info("CuraEngine is here and cannot be used", why=str(error))
             return None
 
     def prepare(self, order: Order, folder: Path, inside: PurePosixPath) -> list[str]:
