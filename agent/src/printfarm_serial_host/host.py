@@ -16,7 +16,7 @@ from typing import BinaryIO
 from printfarm_agent.driver import Ending
 from printfarm_agent.drivers.marlin import talk
 from printfarm_agent.drivers.marlin.config import HostConfig
-from printfarm_agent.drivers.marlin.course import LONGEST_LINE, End, Phase
+from printfarm_agent.drivers.marlin.course import LONGEST_LINE, Phase
 from printfarm_agent.drivers.marlin.looking import look
 from printfarm_agent.drivers.marlin.machine import Machine, NotNow
 
@@ -130,9 +130,8 @@ class Host:
         """This computer goes down: a print cannot go on, so it is closed while the printer still listens."""
         now = time.monotonic()
         self._ends_at = now + FAREWELL_SECONDS
-        course = self.machine.course
-        if course is not None:
-            course.close(End(Ending.FAILED, "host_interrupted", "the process that streams it was told to end"), now)
+        if self.machine.is_busy:
+            self.machine.break_off("the process that streams it was told to end", now)
         elif self.machine.is_left_hot(now):
             self.machine.cool_down(now)
 

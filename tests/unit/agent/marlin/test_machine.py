@@ -481,9 +481,9 @@ def test_a_print_from_the_card_is_somebody_elses() -> None:
     world.until(lambda: world.status.state is ObservedState.IDLE)
 
 
-def a_hot_card_print(**firmware: bool) -> World:
+def a_hot_card_print(memory: Memory | None = None, **firmware: bool) -> World:
     """Somebody began it before the hello that follows."""
-    world = World(Firmware(time_scale=10.0, **firmware), hello=False)
+    world = World(Firmware(time_scale=10.0, **firmware), memory=memory, hello=False)
     world.board.card_print = [100, 1000]
     world.board.heaters["T"].target = 200.0
     world.until(lambda: world.machine.is_known)
@@ -510,6 +510,31 @@ def test_somebodys_card_print_is_not_cooled_down() -> None:
         world.machine.cool_down(world.now)
     world.wait(10.0)
     assert world.board.heaters["T"].target == 200.0
+
+
+def test_only_the_host_after_one_that_died_breaks_a_heat_up_off() -> None:
+    """Else it would be that of a card print, begun since."""
+    since = Memory(last=LastPrint("pf-1.gcode", 1, ending=Ending.FAILED, code="host_interrupted"))
+    world = a_hot_card_print(since)
+    assert b"M108" not in b"".join(world.wire)
+    died = World(memory=Memory(last=LastPrint("pf-1.gcode", 1)))
+    died.machine.opened(died.now)
+    died.until(lambda: died.machine.is_known)
+    assert b"".join(died.wire).count(b"M108") == 1
+
+
+def test_a_print_is_broken_off_in_a_heat_up() -> None:
+    """As by a host that is told to end, which has not the minutes that a heat-up takes."""
+    world = World(Firmware())
+    world.print(b"M109 S200\n" + GCODE)
+    world.until(lambda: world.machine.link.is_heating)
+    world.wait(1.0)
+    began = world.now
+    world.machine.break_off("told to end", world.now)
+    world.until(is_over(world))
+    assert (world.status.ending, world.status.code) == (Ending.FAILED, "host_interrupted")
+    assert world.now - began < 5.0
+    assert world.board.heaters["T"].target == 0.0
 
 
 def test_a_board_that_tells_of_no_card_and_has_none_is_idle() -> None:

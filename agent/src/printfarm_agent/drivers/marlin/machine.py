@@ -61,6 +61,8 @@ class Machine:
         self.is_known = False
         self.halting = Halting()
         self._must_explain_heat = False
+        # A process died in its print: the board may be in the last heat-up that it sent.
+        self._may_heat_up = False
         self._control: deque[bytes] = deque()
         self._raw: list[bytes] = []
         self._emergency = b""
@@ -81,6 +83,7 @@ class Machine:
         text = "the process that streamed it ended; a streamed print cannot go on"
         ended = replace(last, ending=Ending.FAILED, code="host_interrupted", text=text)
         self.memory = replace(self.memory, last=ended)
+        self._may_heat_up = True
 
     # -- the port
 
@@ -188,6 +191,7 @@ class Machine:
     def _known(self, now: float) -> None:
         """The hello passed."""
         self.hello, self.is_known, self.failed_hellos = None, True, 0
+        self._may_heat_up = False
         self.why = ""
         if self.link.dialect is not (wanted := self.rules.dialect or dialect_of(self.facts.fields)):
             self.link.dialect = wanted
@@ -293,8 +297,8 @@ class Machine:
         self.link.in_job = self.course is not None
         if self.hello is not None and self.hello.may_begin(now):
             self.hello.begin(self._first_words())
-            if self.memory.last is not None and self.memory.last.code == "host_interrupted":
-                # What the dead process had sent may still heat up: nothing else is heard until it has.
+            if self._may_heat_up:
+                # Nothing else is heard until it has.
                 self._raw.append(b"M108\n")
             self.link.begin_session(now)
         while self.link.is_ready(now) and self._send_one(now):
@@ -403,7 +407,15 @@ class Machine:
         if course.phase is Phase.CLOSING:
             return
         course.by_farm = by_farm
-        course.close(End(Ending.CANCELLED, text=text), now)
+        self._close(course, End(Ending.CANCELLED, text=text), now)
+
+    def break_off(self, why: str, now: float) -> None:
+        """The process that streams is told to end: its print is closed while the printer still listens."""
+        if self.course is not None and self.course.phase is not Phase.CLOSING:
+            self._close(self.course, End(Ending.FAILED, "host_interrupted", why), now)
+
+    def _close(self, course: Course, end: End, now: float) -> None:
+        course.close(end, now)
         if self.link.is_heating or self.facts.waits_for_person:
             self.link.interrupt(now)
 
