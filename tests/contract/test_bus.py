@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aio_pika
@@ -91,7 +92,7 @@ async def test_events_arrive_in_order_once_with_all_they_say(rabbitmq: RabbitSer
         got = await taken(queue, count)
     assert positions(got) == list(range(1, count + 1))
     first = got[0]
-    assert (first.message_id, first.routing_key, first.type) == ("1", "run.started", "run.started")
+    assert (first.message_id, first.routing_key, first.type) == ("1-1000001", "run.started", "run.started")
     assert (first.content_type, first.delivery_mode) == ("application/json", aio_pika.DeliveryMode.PERSISTENT)
     assert json.loads(first.body) == {
         "position": 1,
@@ -128,8 +129,17 @@ async def test_a_durable_queue_keeps_events_through_a_kill_and_the_bus_comes_bac
         async with bound(rabbitmq, "kept") as queue:
             got = await taken(queue, 101)
     assert sorted(positions(got)) == list(range(1, 102))
-    # It was handed out before the kill and never acknowledged: the consumer drops repetitions by its position.
-    assert [message.redelivered for message in got if message.message_id == "1"] == [True]
+    # It was handed out before the kill and never acknowledged: the consumer drops repetitions by its id.
+    assert [message.redelivered for message in got if positions([message]) == [1]] == [True]
+
+
+async def test_an_event_keeps_its_id_and_one_of_a_restored_database_has_another(rabbitmq: RabbitServer) -> None:
+    [event] = events(7, 1)
+    later = replace(event, created_at=event.created_at + 3_600_000_000)
+    async with bound(rabbitmq, "restored") as queue, open_rabbitmq(rabbitmq.url) as bus:
+        await bus.publish([event, event, later])
+        ids = [message.message_id for message in await taken(queue, 3)]
+    assert ids[0] == ids[1] != ids[2]
 
 
 async def test_a_bus_may_be_opened_before_its_broker_is_there(rabbitmq: RabbitServer) -> None:

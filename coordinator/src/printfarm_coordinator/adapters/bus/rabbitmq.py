@@ -42,7 +42,7 @@ class RabbitBus:
         self._opening = asyncio.Lock()
 
     async def publish(self, events: Sequence[StoredEvent]) -> None:
-        """In order; routing key is the event's type, message id its position: a consumer drops repetitions by it."""
+        """In order; routing key is the event's type. A consumer drops repetitions by the message id."""
         exchange = (await self._ready()).exchange
         try:
             for at in range(0, len(events), IN_FLIGHT):
@@ -103,6 +103,11 @@ async def _publish(exchange: AbstractExchange, event: StoredEvent) -> None:
     await exchange.publish(_message(event), routing_key=event.event.type, mandatory=False, timeout=_PUBLISH_SECONDS)
 
 
+def _message_id(stored: StoredEvent) -> str:
+    """Of one event for ever: a database restored from a copy gives later events positions that were given before."""
+    return f"{stored.position}-{stored.created_at}"
+
+
 def _message(stored: StoredEvent) -> aio_pika.Message:
     event = stored.event
     body = {
@@ -119,7 +124,7 @@ def _message(stored: StoredEvent) -> aio_pika.Message:
         json.dumps(body).encode(),
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=str(stored.position),
+        message_id=_message_id(stored),
         type=event.type,
     )
 
