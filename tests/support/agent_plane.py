@@ -138,6 +138,8 @@ class Plane:
     agents_address: str
     channels: list[grpc.aio.Channel] = field(default_factory=list)
     hosts: int = 0
+    # Seconds of the clock that attempts to enrol are counted by.
+    seconds: float = 1_000.0
 
     async def token(self, lifetime_us: int = LONGEST_TOKEN_US, agent_id: str = "a1") -> str:
         made, _ = await create_token(self.farm, EVA, agent_id, lifetime_us)
@@ -207,7 +209,7 @@ async def open_agent_plane(url: str, folder: Path) -> AsyncGenerator[Plane]:
     servicer = AgentServicer(farm, leadership, Heartbeats(), AgentTimes(10.0, 45.0, 30.0), authority)
     agent_rpc.add_AgentServiceServicer_to_server(servicer, agents)
     enrollment = grpc.aio.server(options=ENROLLMENT_SERVER, interceptors=[Guard(ENROLLMENT_TABLE, translate)])
-    add_enrollment_service(enrollment, farm, authority)
+    add_enrollment_service(enrollment, farm, authority, lambda: made.seconds)
     agents_port = agents.add_secure_port("127.0.0.1:0", mutual_server_credentials(files))
     enrollment_port = enrollment.add_secure_port("127.0.0.1:0", open_server_credentials(files))
     await agents.start()

@@ -10,9 +10,9 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
+from printfarm_rpc.buckets import Bucket
 from printfarm_rpc.errors import Code
 
-from .buckets import Bucket
 from .problems import Problem
 from .settings import GatewaySettings
 

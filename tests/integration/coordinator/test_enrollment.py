@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import ssl
+import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from printfarm_coordinator.app.farm import transact
 from printfarm_coordinator.app.ports import Writing
 from printfarm_coordinator.app.trust import revoke_agent
 from printfarm_coordinator.domain.errors import RuleError
-from printfarm_coordinator.grpc_api.enrollment_service import ATTEMPTS
+from printfarm_coordinator.grpc_api.enrollment_service import ATTEMPTS_PER_MINUTE
 from printfarm_coordinator.grpc_api.sweep import sweep_once
 from printfarm_rpc.channel import open_channel
 from printfarm_rpc.errors import Code, FarmError
@@ -186,10 +187,12 @@ async def test_too_large_a_message_is_not_read(one_plane: Plane) -> None:
     assert await one_plane.agent() is None
 
 
-async def test_attempts_are_limited_by_source_before_anything_is_looked_up(one_plane: Plane) -> None:
+async def test_attempts_are_limited_by_source_before_anything_is_looked_up(
+    one_plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token, stub = await one_plane.token(), one_plane.enrollment()
     wrong = pb.EnrollRequest(token="0" * 64, certificate_signing_request=csr_of(new_key()))
-    for _ in range(ATTEMPTS.amount):
+    for _ in range(ATTEMPTS_PER_MINUTE):
         assert await code_of(stub.Enroll(wrong, timeout=SECONDS)) is Code.TOKEN_INVALID
     good = pb.EnrollRequest(token=token, certificate_signing_request=csr_of(new_key()))
     with pytest.raises(FarmError) as refused:
@@ -199,6 +202,13 @@ async def test_attempts_are_limited_by_source_before_anything_is_looked_up(one_p
     assert await one_plane.agent() is None
     # Another connection from the same address is no way round.
     assert await code_of(one_plane.enroll(token, csr_of(new_key()))) is Code.RATE_LIMITED
+    # Nor is a clock that was set.
+    hour_later = time.time() + 3_600.0
+    monkeypatch.setattr(time, "time", lambda: hour_later)
+    assert await code_of(stub.Enroll(good, timeout=SECONDS)) is Code.RATE_LIMITED
+    monkeypatch.undo()
+    one_plane.seconds += 60.0
+    assert (await answer(stub.Enroll(good, timeout=SECONDS))).agent_id == "a1"
 
 
 # -- renewal

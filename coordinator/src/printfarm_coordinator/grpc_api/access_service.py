@@ -1,13 +1,10 @@
 """AccessService: keys and users."""
 
-import time
-
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+import math
 
 from printfarm.control.v1 import access_service_pb2 as pb
 from printfarm.control.v1 import access_service_pb2_grpc as rpc
+from printfarm_rpc.buckets import Bucket
 from printfarm_rpc.errors import Code, FarmError
 from printfarm_rpc.serving import Context
 
@@ -19,7 +16,7 @@ from .authorize import caller_of
 from .paging import page_size, place, token
 
 _SERVICE = "/printfarm.control.v1.AccessService/"
-LOGIN_ATTEMPTS = RateLimitItemPerMinute(10)
+LOGIN_ATTEMPTS_PER_MINUTE = 10
 _LONGEST_SECRET = 512
 
 
@@ -28,7 +25,7 @@ class AccessServicer(rpc.AccessServiceServicer):
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._attempts = Bucket(LOGIN_ATTEMPTS_PER_MINUTE)
 
     async def AuthenticateKey(self, request: pb.AuthenticateKeyRequest, context: Context) -> pb.AuthenticateKeyResponse:
         caller_of(_SERVICE + "AuthenticateKey", context, request)
@@ -49,9 +46,8 @@ class AccessServicer(rpc.AccessServiceServicer):
     ) -> pb.AuthenticatePasswordResponse:
         caller_of(_SERVICE + "AuthenticatePassword", context, request)
         name = request.name[:64]
-        if not self._limiter.hit(LOGIN_ATTEMPTS, name):
-            reset, _ = self._limiter.get_window_stats(LOGIN_ATTEMPTS, name)
-            raise FarmError(Code.RATE_LIMITED, retry_after=f"{max(1, round(reset - time.time()))}")
+        if (wait := self._attempts.take(name)) > 0:
+            raise FarmError(Code.RATE_LIMITED, retry_after=f"{math.ceil(wait)}")
         user = await cases.authenticate_password(self._farm, name, request.password)
         return pb.AuthenticatePasswordResponse(principal=_person(user))
 

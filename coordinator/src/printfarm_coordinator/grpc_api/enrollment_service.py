@@ -1,22 +1,22 @@
 """The only service open without a client certificate: one-time token and request in, certificate out."""
 
+import math
 import time
+from collections.abc import Callable
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from printfarm.agent.v1 import enrollment_service_pb2 as pb
 from printfarm.agent.v1 import enrollment_service_pb2_grpc as rpc
+from printfarm_rpc.buckets import Bucket
 from printfarm_rpc.errors import Code, FarmError, invalid
 from printfarm_rpc.serving import Context
 
 from ..app import enroll
 from ..app.farm import Farm
 
-ATTEMPTS = RateLimitItemPerMinute(30)
+ATTEMPTS_PER_MINUTE = 30
 _LONGEST_TOKEN = 200
 _LONGEST_REQUEST = 16 * 1024
 
@@ -24,16 +24,15 @@ _LONGEST_REQUEST = 16 * 1024
 class EnrollmentServicer(rpc.EnrollmentServiceServicer):
     """Attempts are counted per source address before anything is looked up."""
 
-    def __init__(self, farm: Farm, signer: enroll.Signer) -> None:
+    def __init__(self, farm: Farm, signer: enroll.Signer, clock: Callable[[], float] = time.monotonic) -> None:
         self._farm = farm
         self._signer = signer
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._attempts = Bucket(ATTEMPTS_PER_MINUTE, clock)
 
     async def Enroll(self, request: pb.EnrollRequest, context: Context) -> pb.EnrollResponse:
         source = _address(context.peer())
-        if not self._limiter.hit(ATTEMPTS, source):
-            reset, _ = self._limiter.get_window_stats(ATTEMPTS, source)
-            raise FarmError(Code.RATE_LIMITED, retry_after=f"{max(1, round(reset - time.time()))}")
+        if (wait := self._attempts.take(source)) > 0:
+            raise FarmError(Code.RATE_LIMITED, retry_after=f"{math.ceil(wait)}")
         if not 1 <= len(request.token) <= _LONGEST_TOKEN:
             raise FarmError(Code.TOKEN_INVALID)
         if not 1 <= len(request.certificate_signing_request) <= _LONGEST_REQUEST:
@@ -56,6 +55,8 @@ def _address(peer: str) -> str:
     return peer.rsplit(":", 1)[0]
 
 
-def add_enrollment_service(server: grpc.aio.Server, farm: Farm, signer: enroll.Signer) -> None:
-    """Registers it."""
-    rpc.add_EnrollmentServiceServicer_to_server(EnrollmentServicer(farm, signer), server)
+def add_enrollment_service(
+    server: grpc.aio.Server, farm: Farm, signer: enroll.Signer, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Registers it. Attempts are counted by ``clock``."""
+    rpc.add_EnrollmentServiceServicer_to_server(EnrollmentServicer(farm, signer, clock), server)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from printfarm_gateway import buckets
-from printfarm_gateway.buckets import Bucket
+from printfarm_rpc import buckets
+from printfarm_rpc.buckets import Bucket
 
 
 class Clock:
