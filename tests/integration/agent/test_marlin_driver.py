@@ -288,6 +288,22 @@ async def test_new_settings_replace_an_idle_host_and_wait_for_a_print(
     assert printer.dtr_resets == 1
 
 
+async def test_a_host_that_ends_while_it_is_claimed_is_a_lost_connection(printer: FakeMarlin, host: SerialHost) -> None:
+    """It moved nothing, so that it may be tried again."""
+    given = config(printer, host)
+    host.folder.mkdir(mode=0o700)
+
+    async def leaves(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_unix_server(leaves, host.folder / "host.sock"), open_driver(given) as driver:
+        with pytest.raises(ConnectionLost):
+            await driver.connect()
+    (host.folder / "host.sock").unlink(missing_ok=True)
+    async with open_driver(given) as driver:
+        await connected(driver)
+
+
 async def test_only_who_may_read_the_folder_may_speak(driver: Driver, host: SerialHost, printer: FakeMarlin) -> None:
     assert stat.S_IMODE(host.folder.stat().st_mode) == 0o700
     for name in ("host.sock", "token", "config.json"):

@@ -7,6 +7,7 @@ when the computer does: what was streamed stops, is told as failed, and is never
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -64,8 +65,18 @@ class MarlinDriver:
         return machine, CAPABILITIES
 
     async def _claim(self) -> talk.Message:
-        """A claim on a process with these settings. One that prints keeps its own until it is done."""
+        """A claim on a process with these settings. One that prints keeps its own until it is done. Raises ConnectionLost,
+        BadReply."""
         self._hosting.prepare()
+        try:
+            return await self._claim_of_these_settings()
+        except BadReply:
+            raise
+        except OutcomeUnknown as error:
+            # A claim moves nothing, and may be repeated.
+            raise ConnectionLost(str(error)) from error
+
+    async def _claim_of_these_settings(self) -> talk.Message:
         claim = await self._line.claimed()
         if claim.get("version") == talk.VERSION and claim.get("config") == self._options.host.digest:
             return claim
@@ -73,19 +84,22 @@ class MarlinDriver:
             return claim
         await self._line.exchange("leave")
         await self._line.close()
-        async with asyncio.timeout(_LEAVE_SECONDS):
-            while True:
+        deadline = asyncio.get_running_loop().time() + _LEAVE_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            # One that is about to leave may still take the connection, and break it.
+            with contextlib.suppress(OutcomeUnknown):
                 claim = await self._line.claimed()
                 if claim.get("config") == self._options.host.digest:
                     return claim
-                await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)
+        raise ConnectionLost("the serial host with the old settings does not leave")
 
     async def _ask(self, op: str, seconds: float | None = None, **arguments: object) -> talk.Message:
         if not self._line.is_open:
             try:
                 await self._claim()
-            except (OutcomeUnknown, TimeoutError) as error:
-                raise ConnectionLost(str(error) or "the serial host does not answer") from error
+            except BadReply as error:
+                raise ConnectionLost(str(error)) from error
         return await self._line.exchange(op, seconds, **arguments)
 
     async def observe(self) -> Observation:

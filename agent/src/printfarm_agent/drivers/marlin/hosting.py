@@ -113,7 +113,7 @@ class Line:
         self._number = 0
 
     async def claimed(self) -> talk.Message:
-        """A claim, fresh. Raises ConnectionLost, BadReply."""
+        """A claim, fresh. Raises ConnectionLost, BadReply, OutcomeUnknown from a host that is about to leave."""
         await self.close()
         self._streams = await self._hosting.reach()
         return await self.exchange("claim", token=self._hosting.token)
