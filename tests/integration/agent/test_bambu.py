@@ -94,6 +94,19 @@ async def refused_with(driver: Driver, words: str) -> None:
             await asyncio.sleep(0.02)
 
 
+async def until_noise(driver: Driver, words: str) -> None:
+    """Looks until what comes is no answer, and why is told."""
+    told = ""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while words not in told:
+            try:
+                await driver.observe()
+            except BadReply as error:
+                told = str(error)
+            except ConnectionLost:
+                await asyncio.sleep(0.02)
+
+
 async def seen_again(driver: Driver) -> Observation:
     """The first look that succeeds."""
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -412,14 +425,7 @@ async def test_a_message_that_is_too_long_is_not_even_received(tmp_path: Path, m
     async with printer(tmp_path) as made:
         await made.driver.observe()
         made.emulator.payload = b" " * (8 << 20)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            told = ""
-            while "longer than" not in told:
-                with contextlib.suppress(ConnectionLost):
-                    try:
-                        await made.driver.observe()
-                    except BadReply as error:
-                        told = str(error)
+        await until_noise(made.driver, "longer than")
         assert max(whole) < LONGEST_REPORT
         made.emulator.payload = b" " * (LONGEST_REPORT - 2) + b"{}"
         await until_heard(made, lambda: LONGEST_REPORT in whole)
@@ -462,6 +468,34 @@ async def test_a_cancel_at_the_screen_is_not_the_farms(tmp_path: Path) -> None:
         made.emulator._stop()
         seen = await made.until(ending=Ending.CANCELLED)
         assert seen.by_farm is False
+
+
+async def test_a_failure_after_a_stop_that_was_refused_is_no_cancel(tmp_path: Path) -> None:
+    async with printer(tmp_path, style="p1") as made:
+        made.emulator.fun = None
+        await made.begin(20.0)
+        await made.until(ObservedState.PRINTING)
+        made.emulator.refuses = "verify"
+        for stop in (made.driver.cancel, made.driver.emergency_stop):
+            with pytest.raises(Refused, match="Developer Mode"):
+                await stop()
+        made.emulator.fail()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (seen := await made.driver.observe()).ending is None:
+                pass
+        assert seen.ending is Ending.FAILED and "spaghetti" in seen.message
+
+
+async def test_noise_before_a_start_is_no_start(tmp_path: Path) -> None:
+    async with printer(tmp_path) as made:
+        path = made.file(gcode(1.0))
+        await made.driver.put_file(path, NAME, print)
+        await made.driver.observe()
+        made.emulator.payload = b"noise"
+        await until_noise(made.driver, "noise")
+        with pytest.raises(ConnectionLost):
+            await made.driver.start(path, NAME)
+        assert made.count("project_file") == 0
 
 
 async def test_an_emergency_stop_beside_a_session_that_hangs(tmp_path: Path) -> None:

@@ -396,6 +396,15 @@ async def test_a_start_that_does_not_show_yet_is_no_standstill(
         await buddy.driver.emergency_stop()
 
 
+async def test_a_look_before_the_start_that_fails_is_no_start(buddy: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = buddy.file(gcode(1.0))
+    await buddy.driver.put_file(path, NAME, print)
+    monkeypatch.setattr(buddy.emulator, "_status", dict)
+    with pytest.raises(ConnectionLost):
+        await buddy.driver.start(path, NAME)
+    assert buddy.machine.starts() == []
+
+
 async def test_a_start_that_was_refused_is_a_standstill(buddy: Case) -> None:
     buddy.emulator.refuses_starts = True
     with pytest.raises(Refused):

@@ -237,7 +237,11 @@ class BambuDriver:
         return session.report.takes_a_start
 
     async def _ready(self) -> Session:
-        session = await self._heard()
+        try:
+            session = await self._heard()
+        except BadReply as error:
+            # Nothing was sent.
+            raise ConnectionLost(str(error)) from error
         report = session.report
         if report.needs_signature:
             raise Refused(NO_CONTROL)
@@ -318,10 +322,20 @@ class BambuDriver:
             if session.report.needs_signature:
                 raise Refused(NO_CONTROL)
             if command == "stop":
-                self._job = replace(job, cancel_sent=time.monotonic())
+                self._note_cancel(time.monotonic())
             sequence = session.next_sequence()
             payload = commands.encode("print", command, sequence, param="")
-            _check_echo(await session.ask(command, sequence, payload))
+            try:
+                _check_echo(await session.ask(command, sequence, payload))
+            except (Refused, ConnectionLost):
+                # Nothing was stopped: what ends the print now is not the farm's doing.
+                self._note_cancel(job.cancel_sent)
+                raise
+
+    def _note_cancel(self, sent: float | None) -> None:
+        """When the farm told the printer to stop, so that an end is told as its doing. A no takes it back."""
+        if self._job is not None:
+            self._job = replace(self._job, cancel_sent=sent)
 
     async def cool_down(self) -> None:
         async with self._lock:
@@ -329,8 +343,15 @@ class BambuDriver:
             await session.publish("print", "gcode_line", param="M104 S0\nM140 S0\n")
 
     async def emergency_stop(self) -> None:
-        if self._job is not None:
-            self._job = replace(self._job, cancel_sent=time.monotonic())
+        before = self._job.cancel_sent if self._job is not None else None
+        self._note_cancel(time.monotonic())
+        try:
+            await self._stop_at_once()
+        except Refused:
+            self._note_cancel(before)
+            raise
+
+    async def _stop_at_once(self) -> None:
         standing = self._session
         if standing is not None and standing.is_open:
             with contextlib.suppress(ConnectionLost, OutcomeUnknown):

@@ -226,16 +226,26 @@ class PrusaLinkDriver:
 
     async def start(self, path: Path, name: str) -> Handle:
         async with self._lock:
-            look = await self._look(self._link)
-            if look.job is not None or look.native not in protocol.STARTABLE:
-                raise Refused(f"the printer is {look.native.value.lower()}")
-            if self._is_pi() and look.native in protocol.ENDED:
-                raise Refused("PrusaLink still shows the end of the last print, for some seconds")
-            where = await self._place(name)
+            where = await self._ready(name)
             await self._send_start(where)
             self._memory, self._start_sent = Memory(name, None, time.monotonic()), None
             number = await self._find_number(name)
         return Handle(1, {"print_number": number, "serial_number": self._serial_number, "path": where})
+
+    async def _ready(self, name: str) -> str:
+        """Where the file lies, on a printer that takes a start. Nothing is sent before."""
+        try:
+            look = await self._look(self._link)
+            where = await self._place(name)
+        except Refused:
+            raise
+        except DriverError as error:
+            raise ConnectionLost(str(error)) from error
+        if look.job is not None or look.native not in protocol.STARTABLE:
+            raise Refused(f"the printer is {look.native.value.lower()}")
+        if self._is_pi() and look.native in protocol.ENDED:
+            raise Refused("PrusaLink still shows the end of the last print, for some seconds")
+        return where
 
     async def _send_start(self, where: str) -> None:
         self._start_sent = time.monotonic()
