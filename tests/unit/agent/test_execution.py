@@ -413,9 +413,14 @@ def test_a_local_print_is_somebody_elses() -> None:
 
 def test_what_the_machine_is_is_told_also_before_anything_is_wanted() -> None:
     """Hello was said while the printer was still being reached, with none; they follow it."""
-    _, effects = ex.step(ex.reopened(ex.Book()), ex.Described(b"abilities"), 100.0, RULES, "n")
-    told = [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events]
-    assert [event.data["abilities"] for event in told] == [b"abilities"]
+    described = ex.Described(b"abilities")
+    for inputs in ((described, IDLE, IDLE), (IDLE, described, IDLE)):
+        state, told = ex.reopened(ex.Book()), []
+        for each in inputs:
+            state, effects = ex.step(state, each, 100.0, RULES, "n")
+            told += [e for effect in effects if isinstance(effect, ex.Commit) for e in effect.events]
+        assert [event.data["abilities"] for event in told if "abilities" in event.data] == [b"abilities"]
+        assert {event.data["observed_state"] for event in told} == {"idle"}, "it was never out of reach"
 
 
 def test_an_overheated_heater_stops_the_machine_at_once() -> None:

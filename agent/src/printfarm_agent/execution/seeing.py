@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from ..driver import Ending, Observation, ObservedState
 from .turn import Turn, fail, over, want_of
@@ -42,8 +43,11 @@ def _shown_state(state: State, seen: Observation) -> str:
 def report_state(turn: Turn, shown: str, plate: bool | None) -> Turn:
     if turn.state.reported == (shown, plate):
         return turn
-    event = Event("printer_changed", data=MappingProxyType({"observed_state": shown, "plate_occupied": plate}))
-    return turn.put(reported=(shown, plate)).write(event)
+    data: dict[str, Any] = {"observed_state": shown, "plate_occupied": plate}
+    if turn.state.described:
+        data["abilities"] = turn.state.described
+    event = Event("printer_changed", data=MappingProxyType(data))
+    return turn.put(reported=(shown, plate), described=b"").write(event)
 
 
 def is_ours(run: LocalRun, seen: Observation) -> bool:

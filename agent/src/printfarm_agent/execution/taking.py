@@ -163,8 +163,11 @@ def _take_stopped(turn: Turn, generation: int) -> Turn:
 
 
 def _take_described(turn: Turn, abilities: bytes) -> Turn:
-    """Hello may have been said before the machine answered, with none: they follow it as a fact."""
-    data = {"observed_state": turn.state.reported[0] or ObservedState.OFFLINE.value, "abilities": abilities}
+    """Hello may have been said before the machine answered, with none: they follow it as a fact, with the first word of the
+    machine's state if there is none yet."""
+    if not turn.state.reported[0]:
+        return turn.put(described=abilities)
+    data = {"observed_state": turn.state.reported[0], "abilities": abilities}
     return turn.write(Event("printer_changed", data=MappingProxyType(data)))
 
 

@@ -215,6 +215,8 @@ class State:
     seen_at: float = 0.0
     reachable: bool = False
     reported: tuple[str, bool | None] = ("", None)
+    # What the machine said that it is, until its state is told with it.
+    described: bytes = b""
     fetched: bool = False
     uploaded: bool = False
     uploaded_at: float = 0.0
