@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(240)
 def gcode(seconds: int) -> bytes:
     """Hot, at 100 mm/s, for so long."""
     moves = b"".join(b"G1 X%d E%d F6000\n" % (i % 2 * 10 + 10, i + 1) for i in range(seconds * 10))
-    head = b"; estimated printing time (normal mode) = %ds\nM140 S40\nM104 S60\nG92 E0\n" % seconds
+    head = b"; estimated printing time (normal mode) = %ds\nM140 S40\nM104 S200\nG92 E0\n" % seconds
     return head + moves + b"M104 S0\nM140 S0\nG1 X0\n"
 
 
