@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from printfarm_agent import execution as ex
+from printfarm_agent.execution import taking
 from printfarm_coordinator.app import assign, leading, overrides, report, sessions, submit
 from printfarm_coordinator.app import authorise as authorise_use_case
 from printfarm_coordinator.domain import (
@@ -59,6 +60,7 @@ COVERED = {
     "submit.again": 100,
     "silence": 100,
     "emergency_stop": 50,
+    "stop.before_the_start": 20,
     "abandoned": 50,
     "abandoned.too_late": 10,
     "two coordinators": 50,
@@ -360,6 +362,11 @@ def any_nonce_is_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(authorise_use_case, "authorise", authorise)
 
 
+def any_stop_counts(patch: pytest.MonkeyPatch) -> None:
+    """One that came before the start reached the machine, too, if its word comes behind that of the start."""
+    patch.setattr(taking, "_may_have_come_before_a_start", lambda state: state.busy is ex.Operation.START)
+
+
 # reliability.md's list, and one for each guarantee that it leaves out; with the guarantees that may tell of it first.
 PLANTED: dict[Callable[[pytest.MonkeyPatch], None], set[str]] = {
     drop_epoch: {"I4", "I6", "I15"},
@@ -386,6 +393,7 @@ PLANTED: dict[Callable[[pytest.MonkeyPatch], None], set[str]] = {
     one_person_is_two: {"FILE"},
     revoke_leaves_offers: {"FILE"},
     offer_what_nobody_looked_at: {"FILE"},
+    any_stop_counts: {"STOP"},
 }
 
 

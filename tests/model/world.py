@@ -156,6 +156,9 @@ class World:
         self.luck = random.Random(self.seed + 1)
         # What the network and a confused agent say beside it.
         self.noise = random.Random(self.seed + 2)
+        # In others a start takes its time in the driver, and people stop the printer meanwhile.
+        self.is_slow = self.seed % 4 == 1
+        self.starting: set[tuple[str, str, int]] = set()
         self.now = 1_000.0
         self.wall = 0.0
         self.store = MemoryStore()
@@ -169,7 +172,7 @@ class World:
         self.boots = 0
         self.questions: list[tuple[str, int, Any]] = []
         self.answers: list[tuple[str, str, Any]] = []
-        self.operations: list[tuple[str, str, ex.Do | ex.EmergencyStop | ex.Abandon]] = []
+        self.operations: list[tuple[str, str, ex.Do | ex.EmergencyStop | ex.Abandon | ex.Stopped]] = []
         self.down: deque[tuple[str, ex.Wanted]] = deque()
         self.authorities: dict[str, tuple[str, str, float]] = {}
         self.started: Counter[str] = Counter()
@@ -205,6 +208,7 @@ class World:
 
     def two_coordinators(self) -> None:
         """The leader is stopped until its term has lapsed, another takes over; then it wakes in the middle of its work."""
+        self.end_slow_starts()
         sleeper, its_term = self.farm, self.leadership
         self.now += self.random.uniform(leading.TERM_US / 1e6, 3 * LEASE)
         self._tick_clock()
@@ -224,6 +228,7 @@ class World:
         self.boots += 1
         self.process = AgentProcess(f"boot{self.boots}", {n: ex.reopened(page) for n, page in self.pages.items()})
         self.operations.clear()
+        self.starting.clear()
         self.answers = [a for a in self.answers if a[0] == self.process.boot]
         self.hub = None
         self.down.clear()
@@ -264,6 +269,8 @@ class World:
                 return
             if isinstance(effect, ex.Commit):
                 self.commit(name, effect)
+            elif isinstance(effect, ex.EmergencyStop) and self.is_starting(name):
+                self.stop_nothing(name, effect)
             elif isinstance(effect, ex.EmergencyStop):
                 self.stop_machine(name)
                 self.process.states[name] = state
@@ -295,6 +302,8 @@ class World:
         old = self.pages[name]
         self.pages[name] = replace(commit.book, max_epoch=max(old.max_epoch, commit.book.max_epoch))
         for event in commit.events:
+            if event.kind == "emergency_stopped" and self.machines[name].printing:
+                raise Violation(f"STOP: {name} is told to be stopped, and prints")
             self.last_fact += 1
             self.facts.append(self._fact(name, event))
             self.seen[f"fact.{event.kind}"] += 1
@@ -333,8 +342,14 @@ class World:
         if boot != self.process.boot:
             return
         if isinstance(do, ex.EmergencyStop):
+            if self.is_starting(name):
+                self.stop_nothing(name, do)
+                return
             self.stop_machine(name)
             self.feed(name, ex.Stopped(do.generation))
+            return
+        if isinstance(do, ex.Stopped):
+            self.feed(name, do)
             return
         if isinstance(do, ex.Abandon):
             self.abandon(name, do)
@@ -366,20 +381,56 @@ class World:
         """The driver's start: the clock is looked at, then the command goes out; its answer may be lost."""
         run, machine = do.run, self.machines[name]
         assert run is not None
-        if why := ex.why_not_start(self.process.states[name], do, self.clock()):
+        key = (self.process.boot, name, do.number)
+        if key in self.starting:
+            self.starting.discard(key)
+            self.command_start(name, do, run)
+        elif why := ex.why_not_start(self.process.states[name], do, self.clock()):
             self.seen["start.called_off"] += 1
             self.feed(name, ex.Failed(do.operation, do.number, "refused", why, certain=True))
         elif not machine.reachable:
             self.feed(name, ex.Failed(do.operation, do.number, "printer_unreachable", "gone", certain=True))
         elif machine.printing or machine.halted:
             self.feed(name, ex.Failed(do.operation, do.number, "refused", "busy", certain=True))
+        elif self.is_slow and self.luck.random() < 0.5:
+            self.begin_slow_start(key, do)
         else:
-            self.physical_start(name, run)
-            if self.random.random() < 0.1:
-                self.seen["start.reply_lost"] += 1
-                self.feed(name, ex.Failed(do.operation, do.number, "unknown", "no answer", certain=False))
-            else:
-                self.feed(name, ex.Done(do.operation, do.number, Handle(1, {"print_number": machine.number})))
+            self.command_start(name, do, run)
+
+    def command_start(self, name: str, do: ex.Do, run: ex.LocalRun) -> None:
+        self.physical_start(name, run)
+        if self.random.random() < 0.1:
+            self.seen["start.reply_lost"] += 1
+            self.feed(name, ex.Failed(do.operation, do.number, "unknown", "no answer", certain=False))
+        else:
+            number = self.machines[name].number
+            self.feed(name, ex.Done(do.operation, do.number, Handle(1, {"print_number": number})))
+
+    def begin_slow_start(self, key: tuple[str, str, int], do: ex.Do) -> None:
+        """The driver asks this and that before the command goes out; a person may want the printer stopped meanwhile."""
+        _, name, _ = key
+        self.starting.add(key)
+        self.operations.append((self.process.boot, name, do))
+        if self.luck.random() < 0.5:
+            self._run(printers.emergency_stop(self.farm, PERSON, name, ""))
+            self.exchange()
+
+    def is_starting(self, name: str) -> bool:
+        return any(each[1] == name for each in self.starting)
+
+    def stop_nothing(self, name: str, stop: ex.EmergencyStop) -> None:
+        """Nothing moves yet that could be stopped. The word of it comes now or later."""
+        self.seen["stop.before_the_start"] += 1
+        self.operations.append((self.process.boot, name, ex.Stopped(stop.generation)))
+
+    def end_slow_starts(self) -> None:
+        """They take moments, and no longer."""
+        for key in sorted(self.starting):
+            found = [n for n, (_, name, do) in enumerate(self.operations) if isinstance(do, ex.Do) and name == key[1]]
+            for index in found:
+                if key in self.starting and self.operations[index][2].number == key[2]:
+                    self.perform(index)
+                    break
 
     def physical_start(self, name: str, run: ex.LocalRun) -> None:
         machine = self.machines[name]
@@ -718,6 +769,7 @@ class World:
     # -- time
 
     def pass_time(self) -> None:
+        self.end_slow_starts()
         self.now += self.random.choice((0.2, 0.2, 1.0, 3.0, 12.0, 50.0 if self.random.random() < 0.1 else 1.0))
         if self.random.random() < 0.02:
             self.wall += self.random.uniform(-3600, 3600)
@@ -728,6 +780,7 @@ class World:
 
     def long_silence(self) -> None:
         """Longer than a lease: the agent is declared out of reach, whatever its printers do."""
+        self.end_slow_starts()
         self.cut()
         self.now += self.random.uniform(LEASE, 3 * LEASE)
         self._tick_clock()

@@ -95,6 +95,7 @@ _states = st.builds(
     until=st.sampled_from([None, 90.0, 120.0]),
     abandoning=st.booleans(),
     removals=st.integers(0, 3),
+    stop_again=st.booleans(),
 )
 
 
@@ -585,6 +586,9 @@ def test_a_stop_while_a_start_is_on_its_way_is_written_again_behind_it() -> None
     assert state.book.stop_done == 0
     state, _ = _step(state, _done(ex.Operation.START, Handle(1, {})), 101.2, "n")
     state, effects = ex.step(state, ex.Stopped(1), 101.3, RULES, "n")
+    assert ex.EmergencyStop(1) in effects, "that one may have been written before the start was"
+    assert state.book.stop_done == 0
+    state, effects = ex.step(state, ex.Stopped(1), 101.4, RULES, "n")
     facts = [event.kind for effect in effects if isinstance(effect, ex.Commit) for event in effect.events]
     assert (state.book.stop_done, facts) == (1, ["emergency_stopped", "failed"])
 

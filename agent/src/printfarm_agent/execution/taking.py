@@ -39,9 +39,9 @@ def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
         case Granted() | Denied() | NoAnswer():
             return _take_answer(turn, given, now, rules)
         case Done(operation, number, handle) if (state.busy, state.number) == (operation, number):
-            return _take_done(turn.put(busy=None, abandoning=False), operation, handle, now, rules)
+            return _take_done(_ended(turn), operation, handle, now, rules)
         case Failed(operation, number) if (state.busy, state.number) == (operation, number):
-            return _take_failed(turn.put(busy=None, abandoning=False), given, now)
+            return _take_failed(_ended(turn), given, now)
         case Stopped(generation, word):
             return _take_stopped(_tell(turn, generation, "nothing_to_stop", word), generation)
         case StopFailed(generation, why):
@@ -52,6 +52,18 @@ def take(state: State, given: Input, now: float, rules: Rules) -> Turn:
             return _take_described(turn, abilities)
         case _:
             return turn
+
+
+def _ended(turn: Turn) -> Turn:
+    """The operation under way is over."""
+    state = turn.state
+    is_beside_a_stop = state.busy is Operation.START and state.stopping != 0
+    return turn.put(busy=None, abandoning=False, stop_again=state.stop_again or is_beside_a_stop)
+
+
+def _may_have_come_before_a_start(state: State) -> bool:
+    """The command to start may have reached the machine behind the stop, which then had nothing to stop."""
+    return state.busy is Operation.START or state.stop_again
 
 
 def _take_wanted(turn: Turn, wanted: Wanted) -> Turn:
@@ -149,9 +161,9 @@ def _take_stopped(turn: Turn, generation: int) -> Turn:
         turn = turn.put(stopping=0)
     if generation <= state.book.stop_done:
         return turn
-    if state.busy is Operation.START:
-        # The command to start may reach the machine behind the stop: it is stopped again once that is over.
-        return turn
+    if _may_have_come_before_a_start(state):
+        # Asked for once more, until one is written that no start was beside.
+        return turn.put(stop_again=turn.state.stopping != 0)
     stopped = Event("emergency_stopped", data=MappingProxyType({"emergency_stop_generation": generation}))
     turn = turn.write(stopped, stop_done=generation)
     run = turn.state.book.run

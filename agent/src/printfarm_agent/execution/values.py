@@ -240,6 +240,8 @@ class State:
     wrong_bytes: int = 0
     # The newest stop of which people were told that it could not be carried out as asked.
     stop_told: int = -1
+    # A start ended beside the stop that is under way.
+    stop_again: bool = False
 
 
 def fact(kind: str, run: LocalRun, **data: Any) -> Event:
