@@ -42,6 +42,21 @@ def page(items: list[Any], following: str) -> Response:
     return answer({"items": items, "next": following or None})
 
 
+def header_of(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    """A request's header, as the document has it."""
+    asked = {"type": "string", **schema}
+    return {"name": name, "in": "header", "required": False, "schema": asked, "description": description}
+
+
+IDEMPOTENCY_KEY = header_of(
+    "Idempotency-Key",
+    "The same key with the same request has the first answer again, for 7 days.",
+    minLength=1,
+    maxLength=LONGEST_KEY,
+    pattern="^[ -~]+$",
+)
+
+
 def idempotency_key(request: Request) -> str:
     """The header, or nothing. Raises Problem 400."""
     given = request.headers.getlist("idempotency-key")

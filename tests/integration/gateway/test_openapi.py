@@ -103,6 +103,29 @@ def test_nothing_is_missing(document: dict[str, Any]) -> None:
     assert list(missing(document)) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "header"),
+    [
+        ("post", "/jobs", "Idempotency-Key"),
+        ("post", "/jobs/receive", "Idempotency-Key"),
+        ("post", "/printers/{printer_id}/assign", "Idempotency-Key"),
+        ("get", "/files/{sha256}/content", "Range"),
+        ("get", "/files/{sha256}/thumbnail", "If-None-Match"),
+        ("get", "/events/stream", "Last-Event-ID"),
+        ("patch", "/uploads/{upload_id}", "Upload-Offset"),
+    ],
+)
+def test_headers_that_are_read_are_documented(document: dict[str, Any], method: str, path: str, header: str) -> None:
+    given = document["paths"]["/api/v1" + path][method]["parameters"]
+    assert [each["name"] for each in given if each["in"] == "header"] == [header]
+
+
+def test_an_upload_is_thrown_away_or_busy(document: dict[str, Any]) -> None:
+    """One that is not there is thrown away already."""
+    statuses = set(document["paths"]["/api/v1/uploads/{upload_id}"]["delete"]["responses"])
+    assert "409" in statuses and "404" not in statuses
+
+
 def test_the_check_finds_what_is_missing(document: dict[str, Any]) -> None:
     path = document["paths"]["/api/v1/jobs/{job_id}"]
     bare = {**path["get"], "summary": "", "security": [], "responses": {"200": {"description": "x"}}}

@@ -13,7 +13,7 @@ from printfarm_rpc.errors import FarmError
 from .. import schemas, views
 from ..auth import Authenticator
 from ..control_client import Principal
-from ..deps import Control, Limit, Who, answer, problems
+from ..deps import Control, Limit, Who, answer, header_of, problems
 from ..problems import Problem, wrong_field
 from ..routes import FarmRoute
 from ..streams import Streams, first_of
@@ -60,6 +60,9 @@ async def list_events(
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **problems(410),
+    },
+    openapi_extra={
+        "parameters": [header_of("Last-Event-ID", "the position of the last event that came; before `after`")]
     },
     summary="Live events as server-sent events",
 )

@@ -16,7 +16,7 @@ from printfarm_rpc.limits import CHUNK_BYTES
 
 from .. import file_views, schemas
 from ..bodies import in_pieces
-from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, page, problems
+from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, header_of, page, problems
 from ..problems import Problem, wrong_field
 from ..routes import FarmRoute
 
@@ -103,6 +103,7 @@ async def delete_file(sha256: Digest, control: Control, who: Who) -> Response:
         304: {"description": "As it was, by its `ETag`."},
         **problems(404),
     },
+    openapi_extra={"parameters": [header_of("If-None-Match", "the `ETag` of what is there already")]},
     summary="A picture of a file",
 )
 async def show_thumbnail(
@@ -133,6 +134,9 @@ async def show_thumbnail(
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         },
         **problems(404, 416),
+    },
+    openapi_extra={
+        "parameters": [header_of("Range", "one range of bytes, as `bytes=0-1023`, `bytes=1024-` or `bytes=-10`")]
     },
     summary="Download a file",
 )
@@ -269,8 +273,8 @@ async def finish_upload(upload_id: UploadId, control: Control, who: Who) -> Resp
     return answer(file_views.upload(found))
 
 
-@router.delete("/uploads/{upload_id}", status_code=204, responses=problems(404), summary="Throw an upload away")
+@router.delete("/uploads/{upload_id}", status_code=204, responses=problems(409), summary="Throw an upload away")
 async def delete_upload(upload_id: UploadId, control: Control, who: Who) -> Response:
-    """A finished one leaves its file."""
+    """A finished one leaves its file. 409 `UPLOAD_BUSY` while somebody writes; may be repeated."""
     await control.call(control.artifacts.DeleteUpload, pb.DeleteUploadRequest(upload_id=upload_id), who)
     return Response(None, 204)

@@ -15,7 +15,7 @@ from printfarm_rpc.errors import Code, FarmError
 
 from .. import schemas, views
 from ..control_client import ControlClient, Principal
-from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, idempotency_key, page, problems
+from ..deps import IDEMPOTENCY_KEY, Control, Cursor, Limit, Who, answer, bad_cursor, idempotency_key, page, problems
 from ..multipart import receive_form
 from ..problems import Problem, wrong_field
 from ..recent import Recent
@@ -25,13 +25,6 @@ from ..strict import loads
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], route_class=FarmRoute)
 _WAITS = {"received", "preparing", "queued", "active"}
 _STATES: dict[str, Any] = {word: number for number, word in views.JOB_STATES.items() if word != "unspecified"}
-_KEY: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-    "description": "The same key with the same request answers the first job again, for 7 days.",
-}
 _RECEIVE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -59,14 +52,14 @@ _RECEIVE: dict[str, Any] = {
             "application/json": {"schema": {"$ref": "#/components/schemas/JobOrder"}},
         },
     },
-    "parameters": [_KEY],
+    "parameters": [IDEMPOTENCY_KEY],
 }
 _CREATE: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobOrder"}}},
     },
-    "parameters": [_KEY],
+    "parameters": [IDEMPOTENCY_KEY],
 }
 
 

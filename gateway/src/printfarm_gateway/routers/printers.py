@@ -10,7 +10,7 @@ from printfarm.model.v1 import printer_pb2
 from printfarm_rpc.errors import FarmError
 
 from .. import schemas, views
-from ..deps import Control, Cursor, Limit, Who, answer, bad_cursor, idempotency_key, page, problems
+from ..deps import IDEMPOTENCY_KEY, Control, Cursor, Limit, Who, answer, bad_cursor, idempotency_key, page, problems
 from ..routes import FarmRoute
 
 router = APIRouter(prefix="/api/v1/printers", tags=["printers"], route_class=FarmRoute)
@@ -68,6 +68,7 @@ async def change_printer(printer_id: str, change: schemas.PrinterChange, control
     status_code=202,
     response_model=schemas.Run,
     responses=problems(404, 409),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
     summary="Put a given job on a given printer",
 )
 async def assign(request: Request, printer_id: str, order: schemas.AssignOrder, control: Control, who: Who) -> Response:
