@@ -77,7 +77,7 @@ class Printer:
     def table(self) -> str:
         options = ", ".join(f"{key} = {json.dumps(value)}" for key, value in self.options.items())
         head = f'[[printer]]\nid = "{self.name}"\ndriver = "{self.name}"\ninitial_bed = "clear"\n'
-        return f"{head}volume_mm = [200, 200, 200]\noptions = {{ {options} }}\n"
+        return f"{head}volume_mm = [200, 200, 200]\nnozzle_diameter_mm = 0.4\noptions = {{ {options} }}\n"
 
 
 def octoprint(server: OctoPrintServer, folder: Path) -> Printer:
