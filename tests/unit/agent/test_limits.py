@@ -204,7 +204,12 @@ def test_58_moves_are_followed() -> None:
         (b"G28|G91|G1 X150|G1 X150", "X moved by 150 mm"),
         (b"G20|G91|G1 X20", "X moved by 508 mm"),
         (b"G1 X10|T1|G91|G1 X-900", "X moved by -900 mm"),
+        (b"G28|G91|G2 X0 Y0 I5000 J0", "the arc's X from 0 to 10000 mm"),
+        (b"G28|G91|G3 X200 Y0 R-150", "the arc's X from -50 to 250 mm"),
+        (b"G1 X10 Y10|G28 Y|G91|G2 I-100", "the arc's X -190 mm"),
         # As slicers and their users write it.
+        (b"G28|G91|G2 X10 Y0 I5 J0|G3 Z0.6 I1.2 J0 P1|G90", ""),
+        (b"G28|G2 X10 Y10 I5 J0", ""),
         (b"G28|G91|G1 Z5|G1 X-10 Y-10|G1 Z-5|G90|G1 X10", ""),
         (b"G91|G1 Z10|G28|G91|G1 Z200|G1 Z-200|G90", ""),
         (b"G28|G91|G1 X200|G1 X-200|G28|G1 X200", ""),
@@ -262,6 +267,7 @@ def test_58_shifted_coordinates() -> None:
     assert "a line of its own" in why(b"G1 X100", b"G92 X200", b"G53")
     assert why(b"G53") == ""
     assert why(b"G1 X100", b"G92 X0", b"G28 X", b"G1 X200") == ""
+    assert "X -100 mm" in why(b"G1 X100 Y100", b"G92 X200", b"G28 Y", b"G1 X0")
 
 
 def test_58_feed_that_is_raised() -> None:

@@ -18,7 +18,7 @@ from .limits import Limits
 from .questions import Question
 
 # Grows with every change of what is found: files that were inspected under other rules are inspected again.
-RULES = 3
+RULES = 4
 MOST_TOLD = 10
 # Beyond these no printer prints; what one printer bears is told by its agent.
 ANY_PRINTER = Limits(hotend_celsius=500.0, bed_celsius=180.0, chamber_celsius=150.0)

@@ -95,7 +95,7 @@ class Motion:
             self.speed = words["S"] / 100
             return self._too_fast(self.feed)
         elif name == "G28":
-            self._home(words)
+            self._home(command.text)
         elif name in ("M120", "M121") and self.dialect is Dialect.REPRAP:
             return self._push() if name == "M120" else self._pop()
         elif name in ("SAVE_GCODE_STATE", "RESTORE_GCODE_STATE") and self.dialect in (Dialect.KLIPPER, Dialect.ANY):
@@ -126,12 +126,12 @@ class Motion:
             return why
         if not self._ranges:
             return ""
-        start = list(self.place)
+        start, rooms = list(self.place), list(self._rooms)
         for axis, letter in enumerate(_AXES):
             if letter in words and (why := self._go(axis, words[letter], machine)):
                 return why
         if command.name in ("G2", "G3"):
-            return self._arc(command, start)
+            return self._arc(command, start, rooms)
         return self._curve(words, start) if command.name == "G5" else ""
 
     def _feed(self, feed: float) -> str:
@@ -178,22 +178,38 @@ class Motion:
             return ""
         return f"{_AXES[axis]} {target:.6g} mm lies outside of the build volume ({self._volume(axis)})"
 
-    def _arc(self, command: Command, start: list[float | None]) -> str:
+    def _arc(self, command: Command, start: list[float | None], rooms: list[tuple[float, float]]) -> str:
+        """Where the place is not known, a relative arc is measured from where it began."""
         (a, b), letters = _PLANES[self.plane]
-        (from_a, from_b), (to_a, to_b) = (start[a], start[b]), (self.place[a], self.place[b])
-        if from_a is None or from_b is None or to_a is None or to_b is None:
-            return ""
         words, clockwise = command.words, command.name == "G2"
-        begin, end = (from_a, from_b), (to_a, to_b)
+        if not self.relative and None in (start[a], start[b], self.place[a], self.place[b]):
+            return ""
+        begin, end = (start[a] or 0.0, start[b] or 0.0), (self._end(a, words), self._end(b, words))
         if "R" in words:
             centre = arcs.centre_of_radius(begin, end, words["R"] * self.unit_mm, clockwise=clockwise)
         else:
-            centre = (from_a + self._offset(words, letters[0]), from_b + self._offset(words, letters[1]))
+            centre = (begin[0] + self._offset(words, letters[0]), begin[1] + self._offset(words, letters[1]))
         reached = list(arcs.corners(begin, end, centre, clockwise=clockwise, full_turns="P" in words))
         for axis, places in zip((a, b), zip(*reached, strict=True), strict=False):
-            if why := self._outside(axis, min(places)) or self._outside(axis, max(places)):
+            least, most = min(places), max(places)
+            if start[axis] is None:
+                why = self._too_wide(axis, least, most, rooms[axis])
+            else:
+                why = self._outside(axis, least) or self._outside(axis, most)
+            if why:
                 return f"the arc's {why}"
         return ""
+
+    def _end(self, axis: int, words: dict[str, float]) -> float:
+        place = self.place[axis]
+        return place if place is not None else self._offset(words, _AXES[axis])
+
+    def _too_wide(self, axis: int, least: float, most: float, room: tuple[float, float]) -> str:
+        low, high = self._ranges[axis]
+        if max(room[0], low - least) <= min(room[1], high - most):
+            return ""
+        reach = f"{_AXES[axis]} from {least:.6g} to {most:.6g} mm of its begin"
+        return f"{reach} lies outside of the build volume ({self._volume(axis)}), wherever it began"
 
     def _offset(self, words: dict[str, float], letter: str) -> float:
         return words.get(letter, 0.0) * self.unit_mm
@@ -221,8 +237,9 @@ class Motion:
                 return f"G92 shifts {letter} before the file has moved there: whether moves stay inside cannot be told"
         return ""
 
-    def _home(self, words: dict[str, float]) -> None:
-        named = [axis for axis, letter in enumerate(_AXES) if letter in words]
+    def _home(self, text: str) -> None:
+        """Axes stand there with numbers and without: ``G28 X Y0``."""
+        named = [axis for axis, letter in enumerate(_AXES) if letter in text]
         self._forget(named or range(3))
         for axis in named or range(3):
             self.shift[axis] = 0.0
