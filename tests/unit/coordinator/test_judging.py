@@ -114,6 +114,7 @@ async def test_where_no_file_can_be_read_the_storage_is_to_blame(
 ) -> None:
     monkeypatch.setattr(judging, "MOST_PASSED_OVER", 3)
     monkeypatch.setattr(judging, "_AT_ONCE", 1)
+    monkeypatch.setattr(judging, "PASSED_OVER_SECONDS", 3_600.0)
     for number in range(5):
         made.blobs.broken[await made.add(f"j{number}")] = StorageFull
     judge = judging.Judge(made.farm, made.leadership)

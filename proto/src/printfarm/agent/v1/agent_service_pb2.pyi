@@ -205,7 +205,9 @@ class Hello(_message.Message):
     """Protocol versions spoken; currently 1."""
     hostname: _builtins.str
     journal_max_sequence: _builtins.int
-    """The highest sequence in the journal."""
+    """The highest sequence in the journal; until a coordinator has welcomed this copy of it, as it was when it was opened: what is
+    journalled since must not hide that it is an older copy, which has less than was applied.
+    """
     journal_id: _builtins.str
     """New when the journal was lost and begun again: sequences start over with it."""
     journal_corrupt: _builtins.bool
