@@ -15,10 +15,7 @@ from .steps import Bench
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each rig."""
     if "rig" in metafunc.fixturenames:
-        # On a busy machine the real PrusaLink was seen to begin a print and not go on, and with it all that came after in the
-        # session; why is not known. `make conformance` has it.
-        marks = {"prusalink-pi-real": pytest.mark.slow}
-        rows = [pytest.param(row, id=row.name, marks=marks.get(row.name, ())) for row in ROWS]
+        rows = [pytest.param(row, id=row.name) for row in ROWS]
         metafunc.parametrize("row", rows)
 
 

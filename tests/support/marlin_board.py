@@ -467,7 +467,9 @@ class Board:
     def _m105(self, _words: dict[str, float], _: str) -> None:
         self._ok(self._temperatures())
 
-    def _m110(self, _words: dict[str, float], _: str) -> None:
+    def _m110(self, words: dict[str, float], _: str) -> None:
+        # A line without a number sets it as well, once it is carried out: so PrusaLink begins a file.
+        self._last_line = int(words.get("N", self._last_line))
         self._ok()
 
     def _m114(self, _words: dict[str, float], _: str) -> None:

@@ -46,6 +46,10 @@ class Mk3Board(Board):
         self._note("said", text=text)
         self.say(text)
 
+    def holds(self, seconds: float) -> None:
+        """It is busy with itself, and carries nothing out for so long."""
+        self._free_at = self.now + seconds
+
     def _carry_out(self, line: str) -> None:
         if line in _ANSWERS:
             self._note("command", command=line)
@@ -71,9 +75,15 @@ class Mk3Board(Board):
             self.eeprom[at : at + len(data)] = data
         self._ok()
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._told = dict.fromkeys("PRQS", -1)
+
     def _m73(self, words: dict[str, float], _: str) -> None:
+        # What is not given stays as it was; without a word it only tells.
+        self._told |= {word: int(words[word]) for word in self._told if word in words}
         for mode, percent, left in (("NORMAL", "P", "R"), ("SILENT", "Q", "S")):
-            done, minutes = int(words.get(percent, -1)), int(words.get(left, -1))
+            done, minutes = self._told[percent], self._told[left]
             self.say(f"{mode} MODE: Percent done: {done}; print time remaining in mins: {minutes}; Change in mins: -1")
         self._ok()
 

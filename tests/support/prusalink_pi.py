@@ -53,6 +53,8 @@ username = {user}
 digest = {digest}
 api_key = {key}
 """
+# Known to it, and never printed. Another ending than a test's files have.
+_CHOSEN = "chosen.gco"
 # What its log repeats after an error begins in another way.
 _BEGAN = re.compile(rf"^\S+ \S+ DEBUG .*Overwriting file path with /{_DIRECTORY}/(\S+)", re.M)
 
@@ -67,6 +69,7 @@ class PrusaLinkPi:
         self.printer = FakeMarlin(self.folder / "port", board=Mk3Board())
         self._process: subprocess.Popen[bytes] | None = None
         self.gcodes.mkdir()
+        (self.gcodes / _CHOSEN).write_bytes(b"G4 P1\n")
         digest = hashlib.md5(f"{USER}:Administrator:{PASSWORD}".encode(), usedforsecurity=False).hexdigest()
         config = _CONFIG.format(folder=self.folder, port=self.port, tty=self.printer.path, directory=_DIRECTORY)
         (self.folder / "prusalink.ini").write_text(config)
@@ -106,6 +109,21 @@ class PrusaLinkPi:
         with (self.folder / "console.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.until(lambda: self.state() == "IDLE" and self.get("/api/v1/info").get("serial"))
+        self.until(self._chooses)
+
+    def _chooses(self) -> bool:
+        """A file, as a person at its page does. While it never had one in its hand, its first print is a race that a busy
+        machine loses: what it notes for a power panic must name the file, which it learns only after the print's thread runs;
+        the thread that sends dies of it, and nothing reaches the printer any more."""
+        try:
+            headers = {"Content-Type": "application/json"}
+            self.ask("POST", f"/api/files/local/{_DIRECTORY}/{_CHOSEN}", b'{"command": "select"}', **headers)
+        except urllib.error.HTTPError as error:
+            # Not in its index yet.
+            if error.code in (404, 500):
+                return False
+            raise
+        return True
 
     def until(self, is_so: Callable[[], object]) -> None:
         """Waits, and shows the server's log if it never comes."""

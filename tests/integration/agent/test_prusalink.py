@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -435,6 +435,14 @@ async def real(server: PrusaLinkPi, folder: Path) -> AsyncIterator[Driver]:
         yield driver
 
 
+async def seen_by(driver: Driver, is_so: Callable[[Observation], bool]) -> Observation:
+    """Looks until it is."""
+    async with asyncio.timeout(30.0):
+        while not is_so(seen := await driver.observe()):  # noqa: ASYNC110 - only the printer knows
+            await asyncio.sleep(0.05)
+    return seen
+
+
 async def test_a_file_that_is_no_text_never_reaches_a_real_pi(prusalink_pi: PrusaLinkPi, tmp_path: Path) -> None:
     await asyncio.to_thread(prusalink_pi.clear)
     path = tmp_path / "ours.gcode"
@@ -476,6 +484,55 @@ async def test_a_real_pi_that_is_restarted_in_a_print_ended_it_unseen(
         seen = await driver.observe()
     assert (seen.ending, seen.state, seen.file_name) == (Ending.FAILED, ObservedState.IDLE, NAME)
     assert "unseen" in seen.message
+
+
+async def test_a_real_pi_shows_the_last_prints_figures_and_nobody_believes_them(
+    prusalink_pi: PrusaLinkPi, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(prusalink_pi.clear)
+    first, second = tmp_path / "first.gcode", tmp_path / "second.gcode"
+    first.write_bytes(b"G4 P400\n" * 20 + b"M73 P100 R0\n" + b"G4 P400\n" * 20)
+    # It heats for longer than anybody looks, and tells nothing.
+    second.write_bytes(b"G4 S600\n" * 3)
+    other = NAME.replace("0001", "0002")
+    async with real(prusalink_pi, tmp_path) as driver:
+        await driver.put_file(first, NAME, print)
+        await driver.start(first, NAME)
+        seen = await seen_by(driver, lambda seen: seen.ending is not None)
+        assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, True)
+        await driver.put_file(second, other, print)
+        await driver.start(second, other)
+        told = prusalink_pi.get("/api/v1/status")["job"]
+        assert (told["progress"], told["time_remaining"]) == (100.0, 0)
+        seen = await driver.observe()
+        assert (seen.file_name, seen.progress, seen.remaining_seconds) == (other, None, None)
+        await asyncio.to_thread(prusalink_pi.kill)
+        await asyncio.to_thread(prusalink_pi.power_on)
+        await driver.observe()
+        seen = await driver.observe()
+    assert (seen.ending, seen.end_of_file, seen.file_name) == (Ending.FAILED, False, other)
+
+
+async def test_a_real_pi_that_is_stopped_before_its_first_line_tells_so_all_the_same(
+    prusalink_pi: PrusaLinkPi, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(prusalink_pi.clear)
+    path = tmp_path / "ours.gcode"
+    path.write_bytes(b"G4 P400\n" * 3000)
+    async with real(prusalink_pi, tmp_path) as driver:
+        await driver.put_file(path, NAME, print)
+        prusalink_pi.printer.do(lambda _: prusalink_pi.board.holds(3.0))
+        await driver.start(path, NAME)
+        await driver.cancel()
+        assert (await driver.observe()).ending is None, "it has not stopped yet"
+        seen = await seen_by(driver, lambda seen: seen.ending is not None)
+        assert (seen.ending, seen.state, seen.file_name) == (Ending.CANCELLED, ObservedState.IDLE, NAME)
+        # Its printing thread died of it: the next print has another.
+        assert "FileNotFoundError" in (prusalink_pi.folder / "console.log").read_text()
+        await driver.put_file(path, NAME, print)
+        await driver.start(path, NAME)
+        await seen_by(driver, lambda seen: seen.state is ObservedState.PRINTING)
+        await driver.cancel()
 
 
 # -- binary G-code

@@ -189,6 +189,36 @@ def test_an_end_that_nobody_saw() -> None:
     assert unseen_end(cancelled, 130.0) == (ObservedState.IDLE, Ending.CANCELLED)
 
 
+@pytest.mark.parametrize("before", [Memory(NAME, None, 100.0), Memory(NAME, 42, 100.0), None])
+def test_the_last_prints_figures_are_no_word_about_this_one(before: Memory | None) -> None:
+    stale = Job(42, 1.0, 0.0, None, NAME)
+    memory, seen = fold(before, Look(Native.PRINTING, stale), 101.0, Dialect.PI)
+    assert (seen.state, seen.progress, seen.remaining_seconds) == (ObservedState.PREPARING, None, None)
+    assert memory is not None
+    assert unseen_end(memory, 102.0) == (ObservedState.IDLE, Ending.FAILED)
+    memory, seen = fold(memory, Look(Native.PRINTING, replace(stale, progress=0.03)), 102.0, Dialect.PI)
+    assert (seen.state, seen.progress, seen.remaining_seconds) == (ObservedState.PRINTING, 0.03, None)
+    assert memory is not None
+    assert unseen_end(memory, 103.0) == (ObservedState.IDLE, Ending.FAILED), (
+        "the rest of the time is still the last print's"
+    )
+    # Since its first own word the same figures are its own.
+    memory, seen = fold(memory, Look(Native.PRINTING, stale), 104.0, Dialect.PI)
+    assert seen.progress == 1.0 and memory is not None
+    assert unseen_end(memory, 105.0) == (ObservedState.IDLE, Ending.COMPLETE)
+
+
+def test_a_finish_before_the_prints_first_own_word_is_verified_all_the_same() -> None:
+    memory, _ = fold(Memory(NAME, None, 100.0), Look(Native.PRINTING, Job(42, 1.0, 0.0, None, NAME)), 101.0, Dialect.PI)
+    _, seen = fold(memory, Look(Native.FINISHED), 102.0, Dialect.PI)
+    assert (seen.ending, seen.end_of_file) == (Ending.COMPLETE, True)
+
+
+def test_buddy_forgets_the_last_prints_figures() -> None:
+    _, seen = fold(Memory(NAME, None, 100.0), Look(Native.PRINTING, job(0.9, 20.0)), 101.0, Dialect.BUDDY)
+    assert (seen.progress, seen.remaining_seconds) == (0.9, 20.0)
+
+
 def test_aborting_and_parking_are_no_end() -> None:
     for native in (Native.PRINTING, Native.PAUSED, Native.BUSY):
         memory, seen = fold(seen_while_printing(), Look(native), 101.0, Dialect.BUDDY)

@@ -3,6 +3,9 @@
 Both servers drop the job with its end; FINISHED and STOPPED tell how it ended, on Buddy until somebody touches the screen, on
 the Pi for about 11 seconds. So the end is tied to a print by what was seen just before, and an end that nobody saw is
 a finish only if the print was as good as through.
+
+The Pi keeps the last print's figures, and shows them again when the next one begins, until that one's first own word: a
+hundred commands later where the file tells nothing, which may be after all its heating. They are no word about it.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +24,14 @@ BEGIN_SECONDS = 60.0
 _END_SHOWN_SECONDS = 11.0
 _HEATING_DEGREES = 10.0
 _ATTENTION = "the printer waits for a person at its screen"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What the printer said at the first look and has not changed since, so that it may be the last print's. None: no doubt."""
+
+    progress: float | None = None
+    remaining_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class Memory:
     end_of_file: bool = False
     message: str = ""
     gone_looks: int = 0
+    # None until the job itself was seen.
+    doubt: Doubt | None = None
 
     @property
     def begins(self) -> bool:
@@ -53,13 +66,39 @@ class Memory:
 def fold(memory: Memory | None, look: Look, now: float, dialect: Dialect) -> tuple[Memory | None, Observation]:
     """Takes a look in: what is known afterwards, and what to tell. A job's name must be the agent's name for it."""
     if look.job is not None and look.native not in (Native.FINISHED, Native.STOPPED):
-        memory = _taken(memory, look, now)
+        doubt = _doubt(memory, look.job, dialect)
+        look = replace(look, job=_undoubted(look.job, doubt))
+        memory = _taken(memory, look, now, doubt)
     elif memory is not None and memory.ending is None:
         memory = _without_job(memory, look, now, dialect)
     return memory, _told(memory, look, dialect)
 
 
-def _taken(memory: Memory | None, look: Look, now: float) -> Memory:
+def _doubt(memory: Memory | None, job: Job, dialect: Dialect) -> Doubt:
+    if dialect is not Dialect.PI:
+        return Doubt()
+    if memory is not None and memory.job_id == job.job_id and memory.ending is None and memory.doubt is not None:
+        known = memory.doubt
+    elif (memory is not None and memory.begins) or not job.printing_seconds:
+        known = Doubt(job.progress or None, job.remaining_seconds)
+    else:
+        # It has printed a hundred commands, so it has had its word.
+        known = Doubt()
+    return Doubt(
+        progress=known.progress if known.progress == job.progress else None,
+        remaining_seconds=known.remaining_seconds if known.remaining_seconds == job.remaining_seconds else None,
+    )
+
+
+def _undoubted(job: Job, doubt: Doubt) -> Job:
+    return replace(
+        job,
+        progress=job.progress if doubt.progress is None else None,
+        remaining_seconds=job.remaining_seconds if doubt.remaining_seconds is None else None,
+    )
+
+
+def _taken(memory: Memory | None, look: Look, now: float, doubt: Doubt) -> Memory:
     job = look.job
     assert job is not None
     begins = memory is not None and memory.begins
@@ -82,6 +121,7 @@ def _taken(memory: Memory | None, look: Look, now: float) -> Memory:
         was_printing=look.native is Native.PRINTING and not _prepares(look),
         message=look.message,
         gone_looks=0,
+        doubt=doubt,
     )
 
 
@@ -130,7 +170,7 @@ def _is_through(memory: Memory, now: float) -> bool:
 
 def _ended_before_our_eyes(memory: Memory, now: float) -> bool:
     """The Pi says FINISHED after a file's last line alone, and no other print can have come in between."""
-    return memory.progress is not None and now - memory.seen_at < _END_SHOWN_SECONDS
+    return memory.doubt is not None and now - memory.seen_at < _END_SHOWN_SECONDS
 
 
 def _told(memory: Memory | None, look: Look, dialect: Dialect) -> Observation:
