@@ -51,7 +51,7 @@ ELSEWHERE = {
             "prepare",
             "renew_claim",
             "slicer_worker",
-            "slicing_lapsed",
+            "slicing_ended",
         ),
         "slicing has tests of its own: no machine moves before its result is a G-code job like those of the tour",
     ),

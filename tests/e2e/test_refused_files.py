@@ -8,10 +8,12 @@ from tests.e2e.test_farm import checked, finish
 from tests.support.farm import GCODE, real_farm, until
 
 pytestmark = pytest.mark.timeout(240)
+# Nobody is asked for it: the printer's own limits refuse it.
+KNOWN = {"PRINTFARM_ALLOWED_COMMANDS": "G54"}
 
 
 def test_a_bad_file_waits_with_its_reason_and_keeps_no_printer_from_good_work(tmp_path: Path) -> None:
-    with real_farm(tmp_path, printer_count=1) as farm:
+    with real_farm(tmp_path, printer_count=1, environment=KNOWN) as farm:
         # Only who knows the machine can tell that this leaves its volume.
         bad = farm.submit("shifted", gcode=GCODE.replace(b"G28\n", b"G28\nG54\n"), quantity=1, priority=50)
         run = farm.wait_run(bad, "fenced")

@@ -74,11 +74,13 @@ async def test_files_are_looked_for_by_what_they_tell(gateway: TestedGateway) ->
 async def test_a_long_list_is_cut_where_an_answer_has_its_limit(
     gateway: TestedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from printfarm_coordinator.grpc_api import artifact_service
+    from printfarm_coordinator.grpc_api import paging
 
+    for content in (PRINT_FILE, PRINT_FILE + b"; another\n"):
+        await gateway.store(content)
     await read_all(gateway)
     whole = [item["sha256"] for item in (await get(gateway, "/files?limit=500")).json()["items"]]
-    monkeypatch.setattr(artifact_service, "_PAGE_BYTES", 500)
+    monkeypatch.setattr(paging, "PAGE_BYTES", 1)
     found: list[str] = []
     path: str | None = "/files?limit=500"
     pages = 0
