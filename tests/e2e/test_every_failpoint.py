@@ -18,6 +18,7 @@ from printfarm_rpc.failpoints import EXIT_CODE
 from tests.e2e.test_farm import checked
 from tests.support.failpoint_names import agent_failpoints, coordinator_failpoints
 from tests.support.farm import LONG, Program, RealFarm, real_farm, until
+from tests.support.print_files import sliced_3mf
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
 
@@ -229,7 +230,8 @@ def tour(farm: RealFarm, left: list[str], kill: Callable[[], None]) -> None:
     completed(farm, again)
 
     asked(farm, "/api/v1/printers/p0/hold", {"reason": "tour"})
-    held = order(farm, "held")
+    # What is in it is taken out before it is offered.
+    held = farm.submit("held", gcode=sliced_3mf({1: LONG}), quantity=1, max_retries=9)
     asked(farm, f"/api/v1/jobs/{held}/hold")
     asked(farm, f"/api/v1/jobs/{held}/release")
     asked(farm, "/api/v1/printers/p0/release")
