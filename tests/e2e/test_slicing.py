@@ -96,7 +96,8 @@ def test_a_model_is_sliced_once_and_printed(farm: RealFarm) -> None:
         'printfarm_slicing_cache_total{result="miss"} 1.0',
         "printfarm_slicer_workers 1.0",
     ):
-        assert line in farm.metrics().splitlines(), line
+        # The gauges are looked at every few seconds.
+        until(lambda told=line: told in farm.metrics().splitlines(), why=line)
 
     # A named profile is another setup; what no printer has room for fails with the slicer's word.
     draft = submit(farm, "draft", box_3mf(), profile="draft")
